@@ -1,0 +1,104 @@
+/*
+ * cf_model.h
+ *	  The model: embeddings of users and items, and what they predict.
+ *
+ * An embedding is one row of a cf_side: its factors, then its bias at
+ * [n_factors], then zeros up to the stride.  For a user u and an item i
+ *
+ *		logit(u, i) = p_u . q_i + b_u + b_i
+ *		rating      = low + (high - low) sigmoid(logit)		with a range
+ *		rating      = logit									without
+ *
+ * The cold-start ladder.  A row that had no training ratings is cold.  A side
+ * that is cold or unknown contributes its mean bias and no factors; when both
+ * are, or the model has no biases, the prediction is the mean training
+ * rating, exactly.
+ */
+#ifndef CF_MODEL_H
+#define CF_MODEL_H
+
+#include "cf_host.h"
+#include "cf_kernels.h"
+#include "cf_ratings.h"
+
+#define CF_MAX_FACTORS	1024
+
+typedef struct cf_side
+{
+	uint32_t	n_rows;
+	uint32_t	capacity;		/* rows there is room for */
+	uint32_t	n_factors;
+	uint32_t	stride;			/* floats from one row to the next */
+	float	   *rows;			/* [n_rows][stride] */
+	int64_t    *n_ratings;		/* [n_rows] training ratings; 0: cold */
+	double		mean_bias;		/* weighted by n_ratings */
+} cf_side;
+
+typedef struct cf_model
+{
+	cf_host    *host;
+	const cf_kernels *kernels;
+	bool		use_bias;
+	bool		use_range;
+	float		low;			/* with use_range */
+	float		high;
+	double		mean_rating;	/* of the training ratings */
+	cf_side		users;
+	cf_side		items;
+} cf_model;
+
+/* Floats from one row to the next for embeddings of n_factors and a bias. */
+extern uint32_t cf_stride(uint32_t n_factors);
+
+/* Bytes that a side of this shape takes. */
+extern size_t cf_side_memory(uint32_t n_rows, uint32_t n_factors);
+
+/* A model without rows; set its scalars, then fill its sides. */
+extern void cf_model_init(cf_model *model, cf_host *host);
+extern void cf_model_release(cf_model *model);
+
+/* Room for n_rows rows, all of them zero and cold. */
+extern cf_status cf_side_create(cf_side *side, cf_host *host, uint32_t n_rows,
+								uint32_t n_factors);
+
+/* One more row, zero and cold: grows by doubling. */
+extern cf_status cf_side_append(cf_side *side, cf_host *host);
+
+/* Put row r at rank[r], for all r; rank is a permutation and is used up. */
+extern void cf_side_permute(cf_side *side, uint32_t *rank);
+
+static inline float *
+cf_side_row(const cf_side *side, uint32_t row)
+{
+	return side->rows + (size_t) row * side->stride;
+}
+
+static inline float
+cf_side_bias(const cf_side *side, uint32_t row)
+{
+	return side->rows[(size_t) row * side->stride + side->n_factors];
+}
+
+/*
+ * Start the embeddings of all rows that have training ratings: normal,
+ * wrapped at two deviations, times "scale"; bias too where the model has it.
+ */
+extern void cf_model_start(cf_model *model, uint64_t seed, float scale);
+
+/* Mean biases, and cold rows to (mean bias, zero factors). */
+extern void cf_model_settle(cf_model *model);
+
+/* The logit's rating: the scaled sigmoid, or the logit itself. */
+extern float cf_model_rating(const cf_model *model, float logit);
+
+/* The prediction by the ladder; CF_NO_ROW: unknown. */
+extern float cf_model_predict(const cf_model *model, uint32_t user, uint32_t item);
+
+/*
+ * Mean squared error over rows[0, n), by the ladder.  NaN when n is 0.
+ * Polls the host.
+ */
+extern cf_status cf_model_loss(const cf_model *model, const cf_rating *rows,
+							   size_t n, double *loss);
+
+#endif							/* CF_MODEL_H */

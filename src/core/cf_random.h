@@ -1,0 +1,38 @@
+/*
+ * cf_random.h
+ *	  Counter-based random numbers: Philox4x32-10.
+ *
+ * Salmon, Moraes, Dror, Shaw: "Parallel Random Numbers: As Easy as 1, 2, 3",
+ * SC 2011.  A number depends on (seed; stream, row, index) alone, never on
+ * how many were drawn before it or by which thread, which is what makes a
+ * training give the same bits however its work is divided.
+ */
+#ifndef CF_RANDOM_H
+#define CF_RANDOM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a stream of numbers is for: each purpose has its own. */
+typedef enum cf_stream
+{
+	CF_STREAM_USER_START = 1,	/* starting embeddings of the users */
+	CF_STREAM_ITEM_START,		/* ... and of the items */
+	CF_STREAM_SHUFFLE			/* the order of the ratings in an epoch */
+} cf_stream;
+
+/* Four 32-bit words for the counter (stream, row, index) under "seed". */
+extern void cf_random_block(uint64_t seed, uint32_t stream, uint64_t row,
+							uint32_t index, uint32_t out[4]);
+
+/*
+ * "n" normal deviates of mean 0 and deviation "scale", wrapped at two
+ * deviations (x mod 2, with x's sign), as fastai starts its embeddings.
+ */
+extern void cf_random_wrapped_normal(uint64_t seed, uint32_t stream, uint64_t row,
+									 float scale, float *out, size_t n);
+
+/* 64-bit mixing function (the finaliser of MurmurHash3). */
+extern uint64_t cf_mix(uint64_t x);
+
+#endif							/* CF_RANDOM_H */

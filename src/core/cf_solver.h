@@ -1,0 +1,92 @@
+/*
+ * cf_solver.h
+ *	  The one interface that a training drives, and the training itself.
+ *
+ * A solver fits the embeddings of a model to ratings, epoch by epoch.  It
+ * must leave the model after each epoch such that cf_model_predict() on it is
+ * the solver's best answer so far (a sampler publishes its running mean, an
+ * optimiser with deferred work catches up).  Its result depends on ratings,
+ * settings and the starting model alone.
+ *
+ *	 cf_training_begin	->  cf_training_epoch, n_epochs times  ->  cf_training_end
+ *
+ * Between epochs the caller may read the model and do work of its own.
+ */
+#ifndef CF_SOLVER_H
+#define CF_SOLVER_H
+
+#include "cf_model.h"
+#include "cf_ratings.h"
+#include "cf_schedule.h"
+
+typedef struct cf_settings
+{
+	uint32_t	n_factors;
+	uint32_t	n_epochs;
+	uint32_t	batch_size;		/* at most the training ratings */
+	double		wd;				/* decoupled weight decay */
+	cf_one_cycle cycle;
+	uint64_t	seed;
+	bool		use_bias;
+	bool		use_range;
+	float		low;
+	float		high;
+} cf_settings;
+
+typedef struct cf_solver
+{
+	const char *name;
+
+	/* Bytes that begin() will take beside the model, for these sizes. */
+	size_t		(*memory) (const cf_settings *settings, uint32_t n_users,
+						   uint32_t n_items, size_t n_train);
+
+	/* The model has its start; ratings->rows[0, n_train) may be reordered. */
+	cf_status	(*begin) (const cf_settings *settings, cf_ratings *ratings,
+						  cf_model *model, void **state);
+
+	/* One epoch; *loss is the mean squared error met on the way. */
+	cf_status	(*epoch) (void *state, uint32_t epoch, double *loss);
+
+	void		(*end) (void *state);
+} cf_solver;
+
+/* "adam"; NULL when there is none of that name. */
+extern const cf_solver *cf_solver_named(const char *name);
+
+/* The default batch: max(64, n_train / 1250), so that the number of steps is kept. */
+extern uint32_t cf_default_batch_size(size_t n_train);
+
+/* The default range: [low, high] of the ratings, widened by an eighth of their span. */
+extern void cf_default_range(float low, float high, float *range_low, float *range_high);
+
+typedef struct cf_training cf_training;
+
+typedef struct cf_epoch
+{
+	uint32_t	epoch;			/* from 0 */
+	double		train_loss;		/* mean squared error while training */
+	double		valid_loss;		/* after the epoch; NaN without validation part */
+} cf_epoch;
+
+/* Bytes that a training takes beside its ratings: model and solver. */
+extern size_t cf_training_memory(const cf_solver *solver, const cf_settings *settings,
+								 uint32_t n_users, uint32_t n_items, size_t n_train);
+
+/*
+ * Begin to fit "model" (initialised by cf_model_init, without rows) to frozen
+ * ratings.  Checks the memory first.  "warm", if not NULL, is called once the
+ * embeddings have their random start, to put known ones in their place.
+ */
+extern cf_status cf_training_begin(const cf_solver *solver, const cf_settings *settings,
+								   cf_ratings *ratings, cf_model *model,
+								   void (*warm) (void *context, cf_model *model),
+								   void *context, cf_training **training);
+
+/* The next epoch.  CF_NOT_FINITE when a loss is not a number. */
+extern cf_status cf_training_epoch(cf_training *training, cf_epoch *report);
+
+/* Give back all but ratings and model, which is complete after the last epoch. */
+extern void cf_training_end(cf_training *training);
+
+#endif							/* CF_SOLVER_H */
