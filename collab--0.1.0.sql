@@ -1,0 +1,283 @@
+/* collab--0.1.0.sql */
+
+-- complain if the script is sourced in psql rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION collab" to load this file. \quit
+
+-- Fails where the schema exists, so that nobody can have planted overloads in it.
+CREATE SCHEMA collab;
+COMMENT ON SCHEMA collab IS 'collaborative filtering';
+GRANT USAGE ON SCHEMA collab TO PUBLIC;
+
+--
+-- The row type of a model's head: one row a training.
+--
+-- Attributes are only ever appended, never retyped or dropped.
+--
+CREATE TYPE collab.model AS (
+	generation bigint,				-- number of the training, from 1
+	started timestamptz,
+	finished timestamptz,			-- NULL while it runs
+	pid integer,					-- the backend that trains
+	stamp bigint,					-- random; readers' caches go by it
+	self regclass,					-- the head that the row was written for
+	source text,					-- quoted and qualified name of the ratings
+	user_column name,
+	item_column name,
+	rating_column name,
+	users regclass,					-- the table of user embeddings
+	items regclass,					-- the table of item embeddings
+	options jsonb,					-- as they were given
+	solver text,
+	n_factors integer,				-- the values as used ...
+	n_epochs integer,
+	batch_size integer,
+	use_bias boolean,
+	y_range real[],					-- {low, high}; NULL: none
+	warm_start boolean,
+	n_users bigint,
+	n_items bigint,
+	n_train bigint,					-- ratings trained on
+	n_valid bigint,					-- ratings held out
+	mean_rating double precision,	-- of the training ratings
+	mean_user_bias double precision,	-- weighted by n_ratings
+	mean_item_bias double precision,
+	train_loss double precision[],	-- one an epoch
+	valid_loss double precision[],	-- one an epoch, NULL without held-out ratings
+	elapsed double precision[],		-- seconds, one an epoch
+	weights real[],					-- of a neural model, in the current row alone
+	format smallint					-- of this row and the embedding tables
+);
+COMMENT ON TYPE collab.model IS 'row of a model''s head table: one training (generation) of the model';
+
+--
+-- Training
+--
+CREATE FUNCTION collab.train(
+	model text,
+	ratings regclass,
+	user_column name DEFAULT 'user_id',
+	item_column name DEFAULT 'item_id',
+	rating_column name DEFAULT 'rating',
+	n_factors integer DEFAULT 50,
+	n_epochs integer DEFAULT 5,
+	lr_max double precision DEFAULT 5e-3,
+	wd double precision DEFAULT 0.1,
+	batch_size integer DEFAULT NULL,
+	valid_pct double precision DEFAULT 0.2,
+	seed bigint DEFAULT 42,
+	y_range real[] DEFAULT '{}',
+	use_bias boolean DEFAULT true,
+	pct_start double precision DEFAULT 0.25,
+	div_start double precision DEFAULT 25,
+	div_final double precision DEFAULT 1e5,
+	mom_low double precision DEFAULT 0.85,
+	mom_high double precision DEFAULT 0.95,
+	replace boolean DEFAULT false,
+	verbose boolean DEFAULT true)
+RETURNS TABLE (epoch integer, train_loss double precision, valid_loss double precision, elapsed interval)
+AS 'MODULE_PATHNAME', 'collab_train'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 5;
+COMMENT ON FUNCTION collab.train(text, regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, boolean, boolean)
+IS 'train a model on a ratings table and store it as tables of embeddings; returns the losses of each epoch';
+
+CREATE PROCEDURE collab.retrain(
+	model regclass,
+	warm_start boolean DEFAULT false,
+	nowait boolean DEFAULT false,
+	ratings regclass DEFAULT NULL,
+	options jsonb DEFAULT '{}')
+AS 'MODULE_PATHNAME', 'collab_retrain'
+LANGUAGE C;
+COMMENT ON PROCEDURE collab.retrain(regclass, boolean, boolean, regclass, jsonb)
+IS 'read a model''s ratings again and train its next generation while readers go on reading the present one';
+
+--
+-- Models
+--
+CREATE VIEW collab.models AS
+	SELECT c.oid::pg_catalog.regclass AS model,
+		   n.nspname AS schema_name,
+		   c.relname AS model_name,
+		   pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+		   pg_catalog.obj_description(c.oid, 'pg_class') AS comment
+	  FROM pg_catalog.pg_class c
+	  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+	 WHERE c.reloftype OPERATOR(pg_catalog.=) 'collab.model'::pg_catalog.regtype
+	   AND c.relkind OPERATOR(pg_catalog.=) 'r';
+COMMENT ON VIEW collab.models IS 'all models of this database, read from the catalogue alone';
+GRANT SELECT ON collab.models TO PUBLIC;
+
+CREATE FUNCTION collab.history(model regclass)
+RETURNS TABLE (generation bigint, epoch integer, train_loss double precision, valid_loss double precision, elapsed interval, finished timestamptz)
+AS 'MODULE_PATHNAME', 'collab_history'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000 ROWS 50;
+COMMENT ON FUNCTION collab.history(regclass)
+IS 'losses of each epoch of each training of a model, the running one included';
+
+CREATE FUNCTION collab.drop_model(model regclass)
+RETURNS void
+AS 'MODULE_PATHNAME', 'collab_drop_model'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION collab.drop_model(regclass)
+IS 'drop a model: its head and both embedding tables';
+
+CREATE FUNCTION collab.touch(model regclass)
+RETURNS void
+AS 'MODULE_PATHNAME', 'collab_touch'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION collab.touch(regclass)
+IS 'make all sessions read a model''s embeddings anew after they were edited by hand';
+
+--
+-- Prediction
+--
+CREATE FUNCTION collab.predict(model regclass, user_id "any", item_id "any")
+RETURNS real
+AS 'MODULE_PATHNAME', 'collab_predict'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION collab.predict(regclass, "any", "any")
+IS 'predicted rating; an unknown or never trained user or item counts with its side''s mean bias';
+
+CREATE FUNCTION collab.predict(model regclass, user_id text, item_id text)
+RETURNS real
+AS 'MODULE_PATHNAME', 'collab_predict'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION collab.predict(regclass, text, text)
+IS 'predicted rating; ids given as text are read as the model''s key types';
+
+--
+-- Ranking by bias
+--
+CREATE FUNCTION collab.movie_bias(model regclass, k integer DEFAULT 10, lowest boolean DEFAULT false, min_ratings bigint DEFAULT 1)
+RETURNS TABLE (rank integer, item_id bigint, bias real, n_ratings bigint)
+AS 'MODULE_PATHNAME', 'collab_movie_bias'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION collab.movie_bias(regclass, integer, boolean, bigint)
+IS 'items of highest (or lowest) bias: liked more (or less) than the tastes of those who rated them explain';
+
+CREATE FUNCTION collab.movie_bias(model regclass, k integer, item_type anyelement, lowest boolean DEFAULT false, min_ratings bigint DEFAULT 1)
+RETURNS TABLE (rank integer, item_id anyelement, bias real, n_ratings bigint)
+AS 'MODULE_PATHNAME', 'collab_movie_bias_typed'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION collab.movie_bias(regclass, integer, anyelement, boolean, bigint)
+IS 'items of highest (or lowest) bias, for item ids of the type of item_type, which is NULL::the_type';
+
+--
+-- Neighbours
+--
+CREATE FUNCTION collab.cosine_similar(model regclass, item anyelement, k integer DEFAULT 10)
+RETURNS TABLE (item_id anyelement, similarity real)
+AS 'MODULE_PATHNAME', 'collab_cosine_similar'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION collab.cosine_similar(regclass, anyelement, integer)
+IS 'items whose factors point the same way as those of the item, nearest first';
+
+CREATE FUNCTION collab.cosine_similar(model regclass, item text, k integer DEFAULT 10)
+RETURNS TABLE (item_id text, similarity real)
+AS 'MODULE_PATHNAME', 'collab_cosine_similar'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION collab.cosine_similar(regclass, text, integer)
+IS 'items whose factors point the same way as those of the item, nearest first; ids as text';
+
+CREATE FUNCTION collab.cosine_similarity(a real[], b real[])
+RETURNS real
+AS 'MODULE_PATHNAME', 'collab_cosine_similarity'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION collab.cosine_similarity(real[], real[])
+IS 'cosine of the angle between two vectors; NULL when one of them is zero';
+
+--
+-- Principal components
+--
+CREATE FUNCTION collab.pca_project(model regclass, n_components integer DEFAULT 2, top integer DEFAULT NULL)
+RETURNS TABLE (item_id bigint, components real[], n_ratings bigint)
+AS 'MODULE_PATHNAME', 'collab_pca_project'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 1000;
+COMMENT ON FUNCTION collab.pca_project(regclass, integer, integer)
+IS 'items (or only the top most rated) in the plane of the principal components of their factors';
+
+CREATE FUNCTION collab.pca_project(model regclass, n_components integer, item_type anyelement, top integer DEFAULT NULL)
+RETURNS TABLE (item_id anyelement, components real[], n_ratings bigint)
+AS 'MODULE_PATHNAME', 'collab_pca_project_typed'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 1000;
+COMMENT ON FUNCTION collab.pca_project(regclass, integer, anyelement, integer)
+IS 'items in the plane of the principal components, for item ids of the type of item_type, which is NULL::the_type';
+
+CREATE FUNCTION collab.pca_explained(model regclass, n_components integer DEFAULT 2, top integer DEFAULT NULL)
+RETURNS TABLE (component integer, variance double precision, ratio double precision)
+AS 'MODULE_PATHNAME', 'collab_pca_explained'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 2;
+COMMENT ON FUNCTION collab.pca_explained(regclass, integer, integer)
+IS 'variance of each principal component and its share of the whole';
+
+--
+-- Error measures.  The state is {count, sum}, a real type, so that partial
+-- sums can be combined across workers and machines.
+--
+CREATE FUNCTION collab.squared_error_accum(state double precision[], actual double precision, predicted double precision)
+RETURNS double precision[]
+AS 'MODULE_PATHNAME', 'collab_squared_error_accum'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION collab.squared_error_accum(double precision[], double precision, double precision)
+IS 'transition function of mse and rmse';
+
+CREATE FUNCTION collab.absolute_error_accum(state double precision[], actual double precision, predicted double precision)
+RETURNS double precision[]
+AS 'MODULE_PATHNAME', 'collab_absolute_error_accum'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION collab.absolute_error_accum(double precision[], double precision, double precision)
+IS 'transition function of mae';
+
+CREATE FUNCTION collab.error_combine(a double precision[], b double precision[])
+RETURNS double precision[]
+AS 'MODULE_PATHNAME', 'collab_error_combine'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION collab.error_combine(double precision[], double precision[])
+IS 'combine function of mse, rmse and mae';
+
+CREATE FUNCTION collab.error_mean(state double precision[])
+RETURNS double precision
+AS 'MODULE_PATHNAME', 'collab_error_mean'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION collab.error_mean(double precision[])
+IS 'final function of mse and mae';
+
+CREATE FUNCTION collab.error_root_mean(state double precision[])
+RETURNS double precision
+AS 'MODULE_PATHNAME', 'collab_error_root_mean'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION collab.error_root_mean(double precision[])
+IS 'final function of rmse';
+
+CREATE AGGREGATE collab.mse(actual double precision, predicted double precision) (
+	SFUNC = collab.squared_error_accum,
+	STYPE = double precision[],
+	INITCOND = '{0,0}',
+	COMBINEFUNC = collab.error_combine,
+	FINALFUNC = collab.error_mean,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE collab.mse(double precision, double precision)
+IS 'mean squared error';
+
+CREATE AGGREGATE collab.rmse(actual double precision, predicted double precision) (
+	SFUNC = collab.squared_error_accum,
+	STYPE = double precision[],
+	INITCOND = '{0,0}',
+	COMBINEFUNC = collab.error_combine,
+	FINALFUNC = collab.error_root_mean,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE collab.rmse(double precision, double precision)
+IS 'root of the mean squared error';
+
+CREATE AGGREGATE collab.mae(actual double precision, predicted double precision) (
+	SFUNC = collab.absolute_error_accum,
+	STYPE = double precision[],
+	INITCOND = '{0,0}',
+	COMBINEFUNC = collab.error_combine,
+	FINALFUNC = collab.error_mean,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE collab.mae(double precision, double precision)
+IS 'mean absolute error';
