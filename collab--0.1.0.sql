@@ -72,8 +72,8 @@ CREATE FUNCTION collab.train(
 	div_final double precision DEFAULT 1e5,
 	mom_low double precision DEFAULT 0.85,
 	mom_high double precision DEFAULT 0.95,
-	replace boolean DEFAULT false,
-	verbose boolean DEFAULT true)
+	verbose boolean DEFAULT true,
+	replace boolean DEFAULT false)
 RETURNS TABLE (epoch integer, train_loss double precision, valid_loss double precision, elapsed interval)
 AS 'MODULE_PATHNAME', 'collab_train'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 5;

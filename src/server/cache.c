@@ -1,0 +1,435 @@
+/*
+ * cache.c
+ *	  Models as readers see them: embeddings in memory, one copy a backend.
+ *
+ * Entries are found by (head oid, stamp).  Every writer draws a fresh random
+ * stamp and commits it together with the embeddings, so an entry can never be
+ * taken for another generation: not after a rollback, a restore or a
+ * dropped and made again model.  Relcache invalidations are only a hint to
+ * look again, for they come for DDL and not for DML.
+ *
+ * Entries are pinned by readers.  Those that nobody uses are kept, most
+ * recently used first, within collab.cache_size.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/table.h"
+#include "lib/ilist.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "server/cache.h"
+#include "server/compat.h"
+#include "server/embeddings.h"
+#include "server/head.h"
+#include "server/host.h"
+#include "server/relation_scan.h"
+
+typedef struct CacheEntry
+{
+	CachedModel model;			/* first, so that one is the other */
+	dlist_node	node;			/* in "entries", if shared */
+	MemoryContext context;
+	Oid			head;
+	int64		stamp;
+	bool		shared;
+	int			pins;
+} CacheEntry;
+
+/* What a look depended on. */
+typedef struct LookKey
+{
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32		xcnt;
+	int32		subxcnt;
+	CommandId	curcid;
+	uint64		completions;	/* transactions completed when it was taken */
+	uint64		invalidations;
+	Oid			role;
+	Oid			head;
+	int			need;
+	bool		row_security;
+} LookKey;
+
+/* A call site's state, kept in fn_extra. */
+typedef struct Reader
+{
+	CacheEntry *entry;			/* pinned; NULL before the first look */
+	LookKey		key;
+	void	   *state;			/* the call site's own; NULL when there is none yet */
+	Size		state_size;
+	MemoryContextCallback release;
+} Reader;
+
+static dlist_head entries = DLIST_STATIC_INIT(entries); /* most recent first */
+static uint64 invalidations = 0;
+
+static void
+CountInvalidation(Datum arg, Oid relid)
+{
+	invalidations++;
+}
+
+void
+CacheInit(void)
+{
+	CacheRegisterRelcacheCallback(CountInvalidation, (Datum) 0);
+}
+
+static void
+DeleteEntry(CacheEntry *entry)
+{
+	if (entry->shared)
+		dlist_delete(&entry->node);
+	MemoryContextDelete(entry->context);
+}
+
+/* Give up least recently used entries that nobody reads, beyond the limit. */
+static void
+EvictEntries(void)
+{
+	Size		limit = (Size) collab_cache_size * 1024;
+	Size		kept = 0;
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &entries)
+	{
+		CacheEntry *entry = dlist_container(CacheEntry, node, iter.cur);
+
+		kept += entry->model.host->used;
+		if (kept > limit && entry->pins == 0)
+		{
+			kept -= entry->model.host->used;
+			DeleteEntry(entry);
+		}
+	}
+}
+
+static void
+Unpin(CacheEntry *entry)
+{
+	if (--entry->pins > 0)
+		return;
+	if (!entry->shared)
+		DeleteEntry(entry);
+	else
+		EvictEntries();
+}
+
+static void
+ReleaseReader(void *arg)
+{
+	Reader	   *reader = arg;
+
+	if (reader->entry != NULL)
+		Unpin(reader->entry);
+	reader->entry = NULL;
+}
+
+static Reader *
+GetReader(FmgrInfo *flinfo)
+{
+	Reader	   *reader = flinfo->fn_extra;
+
+	if (reader == NULL)
+	{
+		reader = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Reader));
+		reader->release.func = ReleaseReader;
+		reader->release.arg = reader;
+		MemoryContextRegisterResetCallback(flinfo->fn_mcxt, &reader->release);
+		flinfo->fn_extra = reader;
+	}
+	return reader;
+}
+
+/* Would a look now find what the last one found?  Called for every row. */
+static inline bool
+SameLook(const LookKey *key, Oid head, int need)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+
+	return key->head == head && (key->need & need) == need &&
+		key->xmin == snapshot->xmin && key->xmax == snapshot->xmax &&
+		key->xcnt == snapshot->xcnt && key->subxcnt == snapshot->subxcnt &&
+		key->curcid == snapshot->curcid &&
+		key->completions == snapshot->snapXactCompletionCount &&
+		key->invalidations == invalidations &&
+		key->role == GetUserId() && key->row_security == row_security;
+}
+
+static void
+RememberLook(LookKey *key, Oid head, int need)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+
+	key->xmin = snapshot->xmin;
+	key->xmax = snapshot->xmax;
+	key->xcnt = snapshot->xcnt;
+	key->subxcnt = snapshot->subxcnt;
+	key->curcid = snapshot->curcid;
+	key->completions = snapshot->snapXactCompletionCount;
+	key->invalidations = invalidations;
+	key->role = GetUserId();
+	key->row_security = row_security;
+	key->head = head;
+	key->need = need;
+}
+
+static CacheEntry *
+FindEntry(Oid head, int64 stamp)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &entries)
+	{
+		CacheEntry *entry = dlist_container(CacheEntry, node, iter.cur);
+
+		if (entry->head == head && entry->stamp == stamp)
+			return entry;
+	}
+	return NULL;
+}
+
+/* An entry without sides, from the head row; not yet in the list. */
+static CacheEntry *
+MakeEntry(Relation head, const HeadRow *row)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "collab model",
+												  ALLOCSET_DEFAULT_SIZES);
+	CacheEntry *entry = MemoryContextAllocZero(context, sizeof(CacheEntry));
+	cf_model   *model = &entry->model.model;
+
+	entry->context = context;
+	entry->head = RelationGetRelid(head);
+	entry->stamp = HeadInt64(row, HEAD_STAMP, 0);
+	entry->model.name = MemoryContextStrdup(context, RelationGetRelationName(head));
+	entry->model.host = HostCreate(context, SIZE_MAX);
+	entry->model.users.table = HeadOid(row, HEAD_USERS);
+	entry->model.items.table = HeadOid(row, HEAD_ITEMS);
+
+	cf_model_init(model, entry->model.host);
+	model->use_bias = HeadBool(row, HEAD_USE_BIAS, true);
+	model->use_range = HeadRange(row, &model->low, &model->high);
+	model->mean_rating = HeadFloat8(row, HEAD_MEAN_RATING, 0);
+	model->users.mean_bias = HeadFloat8(row, HEAD_MEAN_USER_BIAS, 0);
+	model->items.mean_bias = HeadFloat8(row, HEAD_MEAN_ITEM_BIAS, 0);
+	return entry;
+}
+
+/*
+ * Is the entry what the head row now says?  A stamp alone would do, were
+ * heads not editable by their owners.
+ */
+static bool
+EntryMatches(const CacheEntry *entry, const HeadRow *row)
+{
+	return entry->model.users.table == HeadOid(row, HEAD_USERS) &&
+		entry->model.items.table == HeadOid(row, HEAD_ITEMS);
+}
+
+/*
+ * Read a side into the entry.  The arrays are built aside and move in when
+ * they are complete, so that an error leaves the entry as it was; what it
+ * took of the entry's memory goes with the context.
+ */
+static void
+LoadSide(CacheEntry *entry, const EmbeddingTable *table, int n_factors)
+{
+	bool		users = table->side == USERS;
+	CachedSide *cached = users ? &entry->model.users : &entry->model.items;
+	cf_side    *side = users ? &entry->model.model.users : &entry->model.model.items;
+	cf_side		loaded = {0};
+	cf_dict    *dict;
+
+	EmbeddingsRead(table, n_factors, entry->model.host, &loaded, &dict);
+	loaded.mean_bias = side->mean_bias;
+	*side = loaded;
+	cached->dict = dict;
+	cached->key_type = table->key_type;
+	cached->loaded = true;
+}
+
+/*
+ * Check and, where it is not loaded yet, read the sides asked for.  Returns
+ * whether row-level security hides rows of any of them.
+ */
+static bool
+OpenSides(const HeadRow *row, const char *name, int need, EmbeddingTable tables[2])
+{
+	bool		filtered = false;
+
+	for (Side side = USERS; side <= ITEMS; side++)
+	{
+		if (!(need & (side == USERS ? NEED_USERS : NEED_ITEMS)))
+		{
+			tables[side].relation = NULL;
+			continue;
+		}
+		ModelOpenSide(&tables[side], side, row, name);
+		filtered |= ScanIsFiltered(tables[side].relation);
+	}
+	return filtered;
+}
+
+static void
+LoadSides(CacheEntry *entry, const HeadRow *row, EmbeddingTable tables[2])
+{
+	for (Side side = USERS; side <= ITEMS; side++)
+	{
+		CachedSide *cached = side == USERS ? &entry->model.users : &entry->model.items;
+
+		if (tables[side].relation == NULL)
+			continue;
+		if (!cached->loaded)
+			LoadSide(entry, &tables[side], HeadInt32(row, HEAD_N_FACTORS, 0));
+		table_close(tables[side].relation, NoLock);
+	}
+}
+
+/* Put a complete entry at the front of the list. */
+static void
+ShareEntry(CacheEntry *entry)
+{
+	if (!entry->shared)
+		MemoryContextSetParent(entry->context, CacheMemoryContext);
+	else
+		dlist_delete(&entry->node);
+	entry->shared = true;
+	dlist_push_head(&entries, &entry->node);
+}
+
+/*
+ * Load sides that an entry in the list lacks.  Should that fail, the entry
+ * is taken out of the list: half-read arrays must not stay behind.
+ */
+static void
+CompleteSharedEntry(CacheEntry *entry, const HeadRow *row, EmbeddingTable tables[2])
+{
+	PG_TRY();
+	{
+		LoadSides(entry, row, tables);
+	}
+	PG_CATCH();
+	{
+		dlist_delete(&entry->node);
+		entry->shared = false;
+		if (entry->pins == 0)
+			MemoryContextDelete(entry->context);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+static CacheEntry *
+LookAtModel(Relation head, const HeadRow *row, int need)
+{
+	const char *name = RelationGetRelationName(head);
+	EmbeddingTable tables[2];
+	bool		filtered = ScanIsFiltered(head);
+	CacheEntry *entry = NULL;
+
+	filtered |= OpenSides(row, name, need, tables);
+	if (!filtered)
+		entry = FindEntry(RelationGetRelid(head), HeadInt64(row, HEAD_STAMP, 0));
+	if (entry != NULL && !EntryMatches(entry, row))
+		entry = NULL;
+
+	if (entry != NULL)
+		CompleteSharedEntry(entry, row, tables);
+	else
+	{
+		entry = MakeEntry(head, row);
+		LoadSides(entry, row, tables);
+	}
+	if (!filtered)
+		ShareEntry(entry);
+	else
+		MemoryContextSetParent(entry->context, CacheMemoryContext);
+	return entry;
+}
+
+static CacheEntry *
+Look(Oid head, int need)
+{
+	Relation	relation = ModelOpenHead(head);
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "collab look",
+											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(work);
+	HeadRow		row;
+	CacheEntry *entry;
+
+	if (!HeadReadCurrent(relation, &row))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model \"%s\" has never been trained", RelationGetRelationName(relation))));
+	HeadCheck(&row, RelationGetRelationName(relation));
+	entry = LookAtModel(relation, &row, need);
+	table_close(relation, NoLock);
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(work);
+	return entry;
+}
+
+CachedModel *
+CachedModelGet(FmgrInfo *flinfo, Oid head, int need)
+{
+	Reader	   *reader = GetReader(flinfo);
+	CacheEntry *entry;
+
+	if (reader->entry != NULL && SameLook(&reader->key, head, need))
+		return &reader->entry->model;
+
+	/* before the look, which may itself see invalidations */
+	RememberLook(&reader->key, head, need);
+	reader->key.head = InvalidOid;
+	entry = Look(head, need);
+	entry->pins++;
+	if (reader->entry != NULL)
+		Unpin(reader->entry);
+	if (reader->entry != entry && reader->state != NULL)
+		memset(reader->state, 0, reader->state_size);
+	reader->entry = entry;
+	reader->key.head = head;
+	EvictEntries();
+	return &entry->model;
+}
+
+void *
+CachedModelState(FmgrInfo *flinfo, Size size)
+{
+	Reader	   *reader = flinfo->fn_extra;
+
+	if (reader->state == NULL)
+	{
+		reader->state = MemoryContextAllocZero(flinfo->fn_mcxt, size);
+		reader->state_size = size;
+	}
+	return reader->state;
+}
+
+const float *
+CachedItemNorms(CachedModel *model)
+{
+	const cf_side *items = &model->model.items;
+	float	   *norms = model->items.norms;
+
+	if (norms != NULL)
+		return norms;
+	norms = cf_alloc(model->host, items->n_rows, sizeof(float));
+	if (norms == NULL)
+		HostCheck(model->host, model->host->failure);
+	for (uint32 row = 0; row < items->n_rows; row++)
+	{
+		const float *factors = cf_side_row(items, row);
+
+		norms[row] = sqrtf(model->model.kernels->dot(factors, factors, items->n_factors));
+	}
+	model->items.norms = norms;
+	return norms;
+}

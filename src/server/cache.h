@@ -1,0 +1,65 @@
+/*
+ * cache.h
+ *	  Models as readers see them: embeddings in memory, one copy a backend.
+ *
+ * A model is cached by its head's oid and stamp.  A reader (one call site of
+ * one query) looks at the head, and checks privileges, when it is first
+ * called and again whenever what it saw may have changed: another snapshot,
+ * role or row_security setting, or an invalidation; never per row.  What a
+ * reader uses stays in memory for as long as the reader lives, whatever other
+ * sessions do.  Where row-level security applies to the caller, the reader
+ * has a copy of its own that is not shared.
+ */
+#ifndef COLLAB_CACHE_H
+#define COLLAB_CACHE_H
+
+#include "fmgr.h"
+
+#include "core/cf_dict.h"
+#include "core/cf_model.h"
+#include "server/keytype.h"
+#include "server/model_tables.h"
+
+/* One side of a model in memory. */
+typedef struct CachedSide
+{
+	bool		loaded;
+	Oid			table;			/* what the head row names */
+	KeyType		key_type;
+	cf_dict    *dict;			/* keys; rows are in key order */
+	float	   *norms;			/* lengths of the factors; made when first wanted */
+} CachedSide;
+
+typedef struct CachedModel CachedModel;
+struct CachedModel
+{
+	char	   *name;			/* of the head, for messages */
+	cf_host    *host;			/* has all the model's memory */
+	cf_model	model;			/* sides that are loaded are filled */
+	CachedSide	users;
+	CachedSide	items;
+};
+
+#define NEED_USERS	1
+#define NEED_ITEMS	2
+
+/*
+ * The model with the sides that are asked for, for a caller with "flinfo".
+ * Valid until the next call with the same flinfo, or its end.
+ */
+extern CachedModel *CachedModelGet(FmgrInfo *flinfo, Oid head, int need);
+
+/*
+ * Memory of "size" bytes for what a call site derives from its model, such
+ * as how its arguments are read: zero at first and again whenever the last
+ * CachedModelGet() gave another model.
+ */
+extern void *CachedModelState(FmgrInfo *flinfo, Size size);
+
+/* Lengths of the items' factors, in the rows' order. */
+extern const float *CachedItemNorms(CachedModel *model);
+
+/* Register for invalidations; at library load. */
+extern void CacheInit(void);
+
+#endif							/* COLLAB_CACHE_H */

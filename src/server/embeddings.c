@@ -1,0 +1,231 @@
+/*
+ * embeddings.c
+ *	  Embedding tables to and from the core's arrays.
+ *
+ * Rows are written from an ephemeral named relation, as the transition tables
+ * of triggers are read: a tuplestore, which goes to disk beyond work_mem, that
+ * three plain statements join with the table.  A user's triggers, foreign
+ * keys and subscribers see the rows that changed, as with any other UPDATE.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/queryenvironment.h"
+#include "utils/tuplestore.h"
+
+#include "server/compat.h"
+#include "server/embeddings.h"
+#include "server/host.h"
+#include "server/relation_scan.h"
+
+/* The name under which the statements below see the new rows. */
+#define NEW_ROWS	"collab_new_embeddings"
+
+typedef struct EmbeddingReader
+{
+	const EmbeddingTable *table;
+	cf_host    *host;
+	cf_side    *side;
+	cf_dict    *dict;
+} EmbeddingReader;
+
+static void
+BadEmbedding(const EmbeddingReader *reader, cf_key key, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("embedding of %s %s in table \"%s\" is damaged",
+					SideName(reader->table->side), KeyToString(&reader->table->key_type, key),
+					RelationGetRelationName(reader->table->relation)),
+			 errdetail("%s", what)));
+}
+
+static void
+CopyFactors(const EmbeddingReader *reader, cf_key key, Datum value, float *row)
+{
+	ArrayType  *array = DatumGetArrayTypeP(value);
+	uint32		n = reader->side->n_factors;
+	const float *factors;
+
+	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != (int) n || ARR_HASNULL(array))
+		BadEmbedding(reader, key, psprintf("It must have %u factors, none of them NULL.", n));
+	factors = (const float *) ARR_DATA_PTR(array);
+	for (uint32 f = 0; f < n; f++)
+		if (!isfinite(factors[f]))
+			BadEmbedding(reader, key, "A factor is not a finite number.");
+	memcpy(row, factors, n * sizeof(float));
+}
+
+static bool
+ConsumeEmbedding(void *context, const Datum *values, const bool *nulls)
+{
+	EmbeddingReader *reader = context;
+	cf_side    *side = reader->side;
+	cf_key		key;
+	uint32		row;
+	float		bias;
+	int64		n_ratings;
+
+	if (nulls[EMBEDDING_KEY])
+		return true;
+	key = KeyFromDatum(reader->table->key_type.type, values[EMBEDDING_KEY]);
+	if (nulls[EMBEDDING_BIAS] || nulls[EMBEDDING_FACTORS] || nulls[EMBEDDING_N_RATINGS])
+		BadEmbedding(reader, key, "A column is NULL.");
+	bias = DatumGetFloat4(values[EMBEDDING_BIAS]);
+	if (!isfinite(bias))
+		BadEmbedding(reader, key, "The bias is not a finite number.");
+	n_ratings = DatumGetInt64(values[EMBEDDING_N_RATINGS]);
+	if (n_ratings < 0)
+		BadEmbedding(reader, key, "The number of ratings is negative.");
+
+	HostCheck(reader->host, cf_dict_add(reader->dict, key, &row));
+	if (row != side->n_rows)
+		BadEmbedding(reader, key, "It is there twice.");
+	HostCheck(reader->host, cf_side_append(side, reader->host));
+	CopyFactors(reader, key, values[EMBEDDING_FACTORS], cf_side_row(side, row));
+	cf_side_row(side, row)[side->n_factors] = bias;
+	side->n_ratings[row] = n_ratings;
+	return true;
+}
+
+void
+EmbeddingsRead(const EmbeddingTable *table, int n_factors, cf_host *host,
+			   cf_side *side, cf_dict **dict)
+{
+	EmbeddingReader reader = {table, host, side, NULL};
+	uint32_t   *rank;
+
+	HostCheck(host, cf_dict_create(host, table->key_type.kind, &reader.dict));
+	HostCheck(host, cf_side_create(side, host, 0, n_factors));
+	ScanRelation(table->relation, table->attnums, EMBEDDING_COLUMNS, ConsumeEmbedding, &reader);
+	HostCheck(host, cf_dict_sort(reader.dict, &rank));
+	cf_side_permute(side, rank);
+	cf_free(host, rank);
+	*dict = reader.dict;
+}
+
+/* Descriptor of the new rows: key, bias, factors, n_ratings. */
+static TupleDesc
+NewRowsDesc(const EmbeddingTable *table)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(EMBEDDING_COLUMNS);
+
+	TupleDescInitEntry(desc, EMBEDDING_KEY + 1, "id", table->key_type.type,
+					   table->key_type.typmod, 0);
+	TupleDescInitEntryCollation(desc, EMBEDDING_KEY + 1, table->key_type.collation);
+	TupleDescInitEntry(desc, EMBEDDING_BIAS + 1, "bias", FLOAT4OID, -1, 0);
+	TupleDescInitEntry(desc, EMBEDDING_FACTORS + 1, "factors", FLOAT4ARRAYOID, -1, 0);
+	TupleDescInitEntry(desc, EMBEDDING_N_RATINGS + 1, "n_ratings", INT8OID, -1, 0);
+	return desc;
+}
+
+static ArrayType *
+FactorsArray(int n_factors)
+{
+	Size		size = ARR_OVERHEAD_NONULLS(1) + n_factors * sizeof(float);
+	ArrayType  *array = palloc0(size);
+
+	SET_VARSIZE(array, size);
+	array->ndim = 1;
+	array->elemtype = FLOAT4OID;
+	ARR_DIMS(array)[0] = n_factors;
+	ARR_LBOUND(array)[0] = 1;
+	return array;
+}
+
+static Tuplestorestate *
+StoreNewRows(const EmbeddingTable *table, const cf_side *side, const cf_dict *dict,
+			 TupleDesc desc)
+{
+	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+	ArrayType  *factors = FactorsArray(side->n_factors);
+	MemoryContext per_row = AllocSetContextCreate(CurrentMemoryContext, "collab new row",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(per_row);
+
+	for (uint32 row = 0; row < side->n_rows; row++)
+	{
+		Datum		values[EMBEDDING_COLUMNS];
+		bool		nulls[EMBEDDING_COLUMNS] = {false};
+
+		CHECK_FOR_INTERRUPTS();
+		memcpy(ARR_DATA_PTR(factors), cf_side_row(side, row), side->n_factors * sizeof(float));
+		values[EMBEDDING_KEY] = KeyToDatum(table->key_type.type, cf_dict_key(dict, row));
+		values[EMBEDDING_BIAS] = Float4GetDatum(cf_side_bias(side, row));
+		values[EMBEDDING_FACTORS] = PointerGetDatum(factors);
+		values[EMBEDDING_N_RATINGS] = Int64GetDatum(side->n_ratings[row]);
+		tuplestore_putvalues(store, desc, values, nulls);
+		MemoryContextReset(per_row);
+	}
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(per_row);
+	return store;
+}
+
+static EphemeralNamedRelation
+RegisterNewRows(Tuplestorestate *store, TupleDesc desc, double n_rows)
+{
+	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
+	int			result;
+
+	relation->md.name = NEW_ROWS;
+	relation->md.reliddesc = InvalidOid;
+	relation->md.tupdesc = desc;
+	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+	relation->md.enrtuples = n_rows;
+	relation->reldata = store;
+	result = SPI_register_relation(relation);
+	if (result != SPI_OK_REL_REGISTER)
+		elog(ERROR, "SPI_register_relation failed: %s", SPI_result_code_string(result));
+	return relation;
+}
+
+static void
+Execute(const char *command)
+{
+	int			result = SPI_execute(command, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not write embeddings: %s", SPI_result_code_string(result));
+}
+
+/* Every statement is qualified down to the operator. */
+static void
+WriteNewRows(const char *table, const char *key, bool fresh)
+{
+	const char *condition = psprintf("t.%s OPERATOR(pg_catalog.=) n.id", key);
+	const char *unless_known = "";
+
+	if (!fresh)
+	{
+		Execute(psprintf("DELETE FROM ONLY %s t WHERE NOT EXISTS "
+						 "(SELECT FROM " NEW_ROWS " n WHERE %s)", table, condition));
+		Execute(psprintf("UPDATE ONLY %s t SET bias = n.bias, factors = n.factors, "
+						 "n_ratings = n.n_ratings FROM " NEW_ROWS " n WHERE %s",
+						 table, condition));
+		unless_known = psprintf(" WHERE NOT EXISTS (SELECT FROM ONLY %s t WHERE %s)",
+								table, condition);
+	}
+	Execute(psprintf("INSERT INTO %s (%s, bias, factors, n_ratings) "
+					 "SELECT n.id, n.bias, n.factors, n.n_ratings FROM " NEW_ROWS " n%s",
+					 table, key, unless_known));
+}
+
+void
+EmbeddingsWrite(const EmbeddingTable *table, const cf_side *side, const cf_dict *dict, bool fresh)
+{
+	TupleDesc	desc = NewRowsDesc(table);
+	Tuplestorestate *store = StoreNewRows(table, side, dict, desc);
+
+	RegisterNewRows(store, desc, side->n_rows);
+	WriteNewRows(QualifiedName(RelationGetRelid(table->relation)),
+				 table->side == USERS ? "user_id" : "item_id", fresh);
+	SPI_unregister_relation(NEW_ROWS);
+	tuplestore_end(store);
+}

@@ -1,0 +1,28 @@
+/*
+ * embeddings.h
+ *	  Embedding tables to and from the core's arrays.
+ */
+#ifndef COLLAB_EMBEDDINGS_H
+#define COLLAB_EMBEDDINGS_H
+
+#include "core/cf_dict.h"
+#include "core/cf_model.h"
+#include "server/model_tables.h"
+
+/*
+ * Read a whole table under the active snapshot: "side" gets its rows in key
+ * order, "*dict" their keys.  A row that no training can have written is an
+ * error (55000) that names its key.
+ */
+extern void EmbeddingsRead(const EmbeddingTable *table, int n_factors, cf_host *host,
+						   cf_side *side, cf_dict **dict);
+
+/*
+ * Make the table's rows those of "side", whose keys "dict" has: rows of keys
+ * that stay are updated, new ones inserted, others deleted.  "fresh": the
+ * table is known to be empty.  SPI is connected.
+ */
+extern void EmbeddingsWrite(const EmbeddingTable *table, const cf_side *side,
+							const cf_dict *dict, bool fresh);
+
+#endif							/* COLLAB_EMBEDDINGS_H */

@@ -1,0 +1,388 @@
+/*
+ * head.c
+ *	  The head of a model: a typed table, one row a training.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "core/cf_model.h"
+#include "server/compat.h"
+#include "server/head.h"
+#include "server/relation_scan.h"
+
+typedef struct HeadColumnType
+{
+	const char *name;
+	Oid			type;
+} HeadColumnType;
+
+/* In the order of HeadColumn, the types of collab.model. */
+static const HeadColumnType head_columns[HEAD_COLUMNS] = {
+	{"generation", INT8OID},
+	{"started", TIMESTAMPTZOID},
+	{"finished", TIMESTAMPTZOID},
+	{"pid", INT4OID},
+	{"stamp", INT8OID},
+	{"self", REGCLASSOID},
+	{"source", TEXTOID},
+	{"user_column", NAMEOID},
+	{"item_column", NAMEOID},
+	{"rating_column", NAMEOID},
+	{"users", REGCLASSOID},
+	{"items", REGCLASSOID},
+	{"options", JSONBOID},
+	{"solver", TEXTOID},
+	{"n_factors", INT4OID},
+	{"n_epochs", INT4OID},
+	{"batch_size", INT4OID},
+	{"use_bias", BOOLOID},
+	{"y_range", FLOAT4ARRAYOID},
+	{"warm_start", BOOLOID},
+	{"n_users", INT8OID},
+	{"n_items", INT8OID},
+	{"n_train", INT8OID},
+	{"n_valid", INT8OID},
+	{"mean_rating", FLOAT8OID},
+	{"mean_user_bias", FLOAT8OID},
+	{"mean_item_bias", FLOAT8OID},
+	{"train_loss", FLOAT8ARRAYOID},
+	{"valid_loss", FLOAT8ARRAYOID},
+	{"elapsed", FLOAT8ARRAYOID},
+	{"weights", FLOAT4ARRAYOID},
+	{"format", INT2OID},
+};
+
+void
+HeadRowInit(HeadRow *row)
+{
+	memset(row->values, 0, sizeof(row->values));
+	memset(row->nulls, true, sizeof(row->nulls));
+}
+
+void
+HeadSet(HeadRow *row, HeadColumn column, Datum value)
+{
+	row->values[column] = value;
+	row->nulls[column] = false;
+}
+
+int64
+HeadInt64(const HeadRow *row, HeadColumn column, int64 if_null)
+{
+	return row->nulls[column] ? if_null : DatumGetInt64(row->values[column]);
+}
+
+int32
+HeadInt32(const HeadRow *row, HeadColumn column, int32 if_null)
+{
+	return row->nulls[column] ? if_null : DatumGetInt32(row->values[column]);
+}
+
+float8
+HeadFloat8(const HeadRow *row, HeadColumn column, float8 if_null)
+{
+	return row->nulls[column] ? if_null : DatumGetFloat8(row->values[column]);
+}
+
+bool
+HeadBool(const HeadRow *row, HeadColumn column, bool if_null)
+{
+	return row->nulls[column] ? if_null : DatumGetBool(row->values[column]);
+}
+
+Oid
+HeadOid(const HeadRow *row, HeadColumn column)
+{
+	return row->nulls[column] ? InvalidOid : DatumGetObjectId(row->values[column]);
+}
+
+bool
+HeadRange(const HeadRow *row, float4 *low, float4 *high)
+{
+	ArrayType  *array;
+	const float4 *values;
+
+	if (row->nulls[HEAD_Y_RANGE])
+		return false;
+	array = DatumGetArrayTypeP(row->values[HEAD_Y_RANGE]);
+	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != 2 || ARR_HASNULL(array))
+	{
+		*low = *high = get_float4_nan();	/* for HeadCheck to find */
+		return true;
+	}
+	values = (const float4 *) ARR_DATA_PTR(array);
+	*low = values[0];
+	*high = values[1];
+	return true;
+}
+
+float8 *
+HeadFloat8Array(const HeadRow *row, HeadColumn column, int *n)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	float8	   *result;
+
+	*n = 0;
+	if (row->nulls[column])
+		return NULL;
+	deconstruct_array(DatumGetArrayTypeP(row->values[column]), FLOAT8OID, sizeof(float8),
+					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &elements, &nulls, n);
+	result = palloc(Max(*n, 1) * sizeof(float8));
+	for (int i = 0; i < *n; i++)
+		result[i] = nulls[i] ? get_float8_nan() : DatumGetFloat8(elements[i]);
+	return result;
+}
+
+Datum
+Float8ArrayDatum(const float8 *values, int n)
+{
+	Datum	   *elements = palloc(Max(n, 1) * sizeof(Datum));
+	bool	   *nulls = palloc(Max(n, 1) * sizeof(bool));
+	int			lower_bound = 1;
+
+	for (int i = 0; i < n; i++)
+	{
+		elements[i] = Float8GetDatum(values[i]);
+		nulls[i] = isnan(values[i]);
+	}
+	return PointerGetDatum(construct_md_array(elements, nulls, 1, &n, &lower_bound, FLOAT8OID,
+											  sizeof(float8), FLOAT8PASSBYVAL,
+											  TYPALIGN_DOUBLE));
+}
+
+static void
+FindHeadColumns(Relation head, AttrNumber *attnums)
+{
+	for (int i = 0; i < HEAD_COLUMNS; i++)
+		attnums[i] = FindColumn(head, head_columns[i].name, head_columns[i].type);
+}
+
+typedef struct HeadReader
+{
+	MemoryContext context;
+	HeadRow    *current;		/* greatest finished generation, if that is wanted */
+	bool		found;
+	bool		newest_first;
+	List	   *all;			/* every row, if not */
+} HeadReader;
+
+static void
+CopyHeadRow(HeadRow *to, const Datum *values, const bool *nulls)
+{
+	for (int i = 0; i < HEAD_COLUMNS; i++)
+	{
+		int16		length;
+		bool		by_value;
+
+		to->nulls[i] = nulls[i];
+		to->values[i] = (Datum) 0;
+		if (nulls[i])
+			continue;
+		get_typlenbyval(head_columns[i].type, &length, &by_value);
+		if (length == -1)
+			to->values[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(values[i]));
+		else
+			to->values[i] = datumCopy(values[i], by_value, length);
+	}
+}
+
+static bool
+ConsumeHeadRow(void *context, const Datum *values, const bool *nulls)
+{
+	HeadReader *reader = context;
+	MemoryContext previous;
+
+	if (nulls[HEAD_GENERATION])
+		return true;
+
+	if (reader->current == NULL)
+	{
+		HeadRow    *row;
+
+		previous = MemoryContextSwitchTo(reader->context);
+		row = palloc(sizeof(HeadRow));
+		CopyHeadRow(row, values, nulls);
+		reader->all = lappend(reader->all, row);
+		MemoryContextSwitchTo(previous);
+		return true;
+	}
+
+	if (nulls[HEAD_FINISHED])
+		return true;
+	if (reader->found && DatumGetInt64(values[HEAD_GENERATION]) <=
+		HeadInt64(reader->current, HEAD_GENERATION, 0))
+		return true;
+	previous = MemoryContextSwitchTo(reader->context);
+	CopyHeadRow(reader->current, values, nulls);
+	reader->found = true;
+	MemoryContextSwitchTo(previous);
+	return !reader->newest_first;
+}
+
+/* Is the order of the scan sure to be newest first? */
+static bool
+NewestFirst(Relation head, AttrNumber generation)
+{
+	return !ScanIsFiltered(head) && generation != 0 && HasOrderingIndex(head, generation);
+}
+
+bool
+HeadReadCurrent(Relation head, HeadRow *row)
+{
+	AttrNumber	attnums[HEAD_COLUMNS];
+	HeadReader	reader = {CurrentMemoryContext, row, false, false, NIL};
+
+	FindHeadColumns(head, attnums);
+	reader.newest_first = NewestFirst(head, attnums[HEAD_GENERATION]);
+	ScanRelationBackward(head, attnums[HEAD_GENERATION], attnums, HEAD_COLUMNS,
+						 ConsumeHeadRow, &reader);
+	return reader.found;
+}
+
+List *
+HeadReadAll(Relation head)
+{
+	AttrNumber	attnums[HEAD_COLUMNS];
+	HeadReader	reader = {CurrentMemoryContext, NULL, false, false, NIL};
+
+	FindHeadColumns(head, attnums);
+	ScanRelationBackward(head, attnums[HEAD_GENERATION], attnums, HEAD_COLUMNS,
+						 ConsumeHeadRow, &reader);
+	return reader.all;
+}
+
+Oid
+HeadTypeOid(void)
+{
+	Oid			schema = get_namespace_oid("collab", true);
+
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+						   CStringGetDatum("model"), ObjectIdGetDatum(schema));
+}
+
+static void
+BadHead(const char *name, const char *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("head of model \"%s\" is damaged", name),
+			 errdetail("The current row's \"%s\" is not what a training writes.", column),
+			 errhint("Train the model again with collab.train(..., replace => true).")));
+}
+
+void
+HeadCheck(const HeadRow *row, const char *name)
+{
+	static const HeadColumn finite[] = {HEAD_MEAN_RATING, HEAD_MEAN_USER_BIAS, HEAD_MEAN_ITEM_BIAS};
+	int32		n_factors = HeadInt32(row, HEAD_N_FACTORS, 0);
+	int16		format = row->nulls[HEAD_FORMAT] ? 0 : DatumGetInt16(row->values[HEAD_FORMAT]);
+	float4		low;
+	float4		high;
+
+	if (format > HEAD_FORMAT_NOW)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("model \"%s\" has format %d, which this version of collab does not know",
+						name, format),
+				 errhint("Update the extension's library.")));
+	if (format < 1)
+		BadHead(name, "format");
+	if (n_factors < 1 || n_factors > CF_MAX_FACTORS)
+		BadHead(name, "n_factors");
+	if (row->nulls[HEAD_STAMP])
+		BadHead(name, "stamp");
+	for (int i = 0; i < lengthof(finite); i++)
+		if (!isfinite(HeadFloat8(row, finite[i], get_float8_nan())))
+			BadHead(name, head_columns[finite[i]].name);
+	if (HeadRange(row, &low, &high) && !(isfinite(low) && isfinite(high) && low < high))
+		BadHead(name, "y_range");
+}
+
+/* Run a statement on the head with one parameter for each given column. */
+static void
+ExecuteOnHead(const char *query, const HeadRow *row)
+{
+	Oid			types[HEAD_COLUMNS];
+	char		nulls[HEAD_COLUMNS];
+	Datum		values[HEAD_COLUMNS];
+	int			result;
+
+	for (int i = 0; i < HEAD_COLUMNS; i++)
+	{
+		types[i] = head_columns[i].type;
+		nulls[i] = row->nulls[i] ? 'n' : ' ';
+		values[i] = row->values[i];
+	}
+	result = SPI_execute_with_args(query, HEAD_COLUMNS, types, values, nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "could not write a model's head: %s", SPI_result_code_string(result));
+}
+
+void
+HeadInsert(Relation head, const HeadRow *row)
+{
+	StringInfoData query;
+
+	initStringInfo(&query);
+	appendStringInfo(&query, "INSERT INTO %s (", QualifiedName(RelationGetRelid(head)));
+	for (int i = 0; i < HEAD_COLUMNS; i++)
+		appendStringInfo(&query, "%s%s", i > 0 ? ", " : "", head_columns[i].name);
+	appendStringInfoString(&query, ") VALUES (");
+	for (int i = 0; i < HEAD_COLUMNS; i++)
+		appendStringInfo(&query, "%s$%d", i > 0 ? ", " : "", i + 1);
+	appendStringInfoChar(&query, ')');
+	ExecuteOnHead(query.data, row);
+}
+
+void
+HeadUpdate(Relation head, const HeadRow *row)
+{
+	StringInfoData query;
+
+	initStringInfo(&query);
+	appendStringInfo(&query, "UPDATE ONLY %s SET ", QualifiedName(RelationGetRelid(head)));
+	for (int i = 1; i < HEAD_COLUMNS; i++)
+		appendStringInfo(&query, "%s%s = $%d", i > 1 ? ", " : "", head_columns[i].name, i + 1);
+	appendStringInfo(&query, " WHERE generation OPERATOR(pg_catalog.=) $1");
+	ExecuteOnHead(query.data, row);
+	if (SPI_processed != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("generation " INT64_FORMAT " of model \"%s\" is no longer in its head",
+						HeadInt64(row, HEAD_GENERATION, 0), RelationGetRelationName(head))));
+}
+
+void
+HeadDeleteDead(Relation head)
+{
+	char	   *query = psprintf("DELETE FROM ONLY %s WHERE finished IS NULL",
+								 QualifiedName(RelationGetRelid(head)));
+
+	if (SPI_execute(query, false, 0) < 0)
+		elog(ERROR, "could not delete unfinished trainings from a model's head");
+}
+
+int64
+HeadNewStamp(void)
+{
+	int64		stamp;
+
+	if (!pg_strong_random(&stamp, sizeof(stamp)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random stamp")));
+	return stamp;
+}

@@ -1,0 +1,189 @@
+/*
+ * keytype.c
+ *	  The SQL types that can be user and item ids.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/uuid.h"
+
+#include "server/compat.h"
+#include "server/keytype.h"
+
+KeyFamily
+KeyFamilyOf(Oid type)
+{
+	switch (type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			return KEY_INTEGER;
+		case TEXTOID:
+		case VARCHAROID:
+			return KEY_TEXT;
+		case UUIDOID:
+			return KEY_UUID;
+		default:
+			return KEY_UNSUPPORTED;
+	}
+}
+
+KeyType
+KeyTypeOfColumn(const char *column, Oid type, int32 typmod, Oid collation)
+{
+	KeyType		result;
+
+	result.typmod = typmod;
+	result.type = getBaseTypeAndTypmod(type, &result.typmod);
+	result.collation = collation;
+	result.family = KeyFamilyOf(result.type);
+	result.kind = result.family == KEY_INTEGER ? CF_KEY_INTEGER : CF_KEY_BYTES;
+
+	if (result.family == KEY_UNSUPPORTED)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("column \"%s\" of type %s cannot hold user or item ids",
+						column, format_type_be(type)),
+				 errhint("Train from a view that casts it to smallint, integer, bigint, text, varchar or uuid.")));
+
+	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("column \"%s\" has a nondeterministic collation and cannot hold user or item ids",
+						column),
+				 errhint("Train from a view that gives it another collation, such as COLLATE \"C\".")));
+	return result;
+}
+
+bool
+KeyTypesMatch(const KeyType *a, const KeyType *b)
+{
+	return a->type == b->type || (a->family == KEY_TEXT && b->family == KEY_TEXT);
+}
+
+cf_key
+KeyFromDatum(Oid type, Datum value)
+{
+	cf_key		key = {0};
+
+	switch (type)
+	{
+		case INT2OID:
+			key.number = DatumGetInt16(value);
+			break;
+		case INT4OID:
+			key.number = DatumGetInt32(value);
+			break;
+		case INT8OID:
+			key.number = DatumGetInt64(value);
+			break;
+		case UUIDOID:
+			key.bytes = DatumGetUUIDP(value)->data;
+			key.length = UUID_LEN;
+			break;
+		default:
+			{
+				text	   *string = DatumGetTextPP(value);
+
+				key.bytes = VARDATA_ANY(string);
+				key.length = VARSIZE_ANY_EXHDR(string);
+				break;
+			}
+	}
+	return key;
+}
+
+/* An integer key that the result's type does not hold. */
+static void
+KeyOutOfRange(Oid type, int64 number)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("item id " INT64_FORMAT " is out of range for type %s",
+					number, format_type_be(type)),
+			 errhint("Give the item as bigint.")));
+}
+
+Datum
+KeyToDatum(Oid type, cf_key key)
+{
+	switch (type)
+	{
+		case INT2OID:
+			if (key.number < PG_INT16_MIN || key.number > PG_INT16_MAX)
+				KeyOutOfRange(type, key.number);
+			return Int16GetDatum((int16) key.number);
+		case INT4OID:
+			if (key.number < PG_INT32_MIN || key.number > PG_INT32_MAX)
+				KeyOutOfRange(type, key.number);
+			return Int32GetDatum((int32) key.number);
+		case INT8OID:
+			return Int64GetDatum(key.number);
+		case UUIDOID:
+			{
+				pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+				memcpy(uuid->data, key.bytes, UUID_LEN);
+				return UUIDPGetDatum(uuid);
+			}
+		default:
+			return PointerGetDatum(cstring_to_text_with_len(key.bytes, (int) key.length));
+	}
+}
+
+char *
+KeyToString(const KeyType *key_type, cf_key key)
+{
+	Oid			output;
+	bool		is_varlena;
+
+	if (key_type->family == KEY_INTEGER)
+		return psprintf(INT64_FORMAT, key.number);
+	getTypeOutputInfo(key_type->type, &output, &is_varlena);
+	return OidOutputFunctionCall(output, KeyToDatum(key_type->type, key));
+}
+
+void
+KeyArgumentInit(KeyArgument *argument, const KeyType *key_type, Oid type,
+				const char *what, const char *model)
+{
+	KeyFamily	family;
+	Oid			base = type == UNKNOWNOID ? UNKNOWNOID : getBaseType(type);
+
+	family = KeyFamilyOf(base);
+	argument->type = base;
+	argument->key_type = *key_type;
+	argument->parse = base == UNKNOWNOID ||
+		(family == KEY_TEXT && key_type->family != KEY_TEXT);
+
+	if (argument->parse)
+	{
+		/* an integer out of the key type's range is unknown, not an error */
+		getTypeInputInfo(key_type->family == KEY_INTEGER ? INT8OID : key_type->type,
+						 &argument->input, &argument->input_param);
+	}
+	else if (family != key_type->family)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s ids of model \"%s\" are of type %s, not %s",
+						what, model, format_type_be(key_type->type), format_type_be(type)),
+				 errhint("Cast the id to %s.", format_type_be(key_type->type))));
+}
+
+cf_key
+KeyArgumentGet(const KeyArgument *argument, Datum value)
+{
+	char	   *string;
+
+	if (!argument->parse)
+		return KeyFromDatum(argument->type, value);
+
+	string = argument->type == UNKNOWNOID ? DatumGetCString(value) : TextDatumGetCString(value);
+	value = OidInputFunctionCall(argument->input, string, argument->input_param, -1);
+	return KeyFromDatum(argument->key_type.family == KEY_INTEGER ? INT8OID :
+						argument->key_type.type, value);
+}

@@ -1,0 +1,400 @@
+/*
+ * model_tables.c
+ *	  The three tables of a model: names, checks, creation, locks.
+ *
+ * Nothing here trusts a model: a head can be altered, copied or pointed at
+ * tables of somebody else by whoever owns it.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
+
+#include "server/compat.h"
+#include "server/model_tables.h"
+#include "server/relation_scan.h"
+
+#define USERS_SUFFIX	"_users"
+#define ITEMS_SUFFIX	"_items"
+
+/* What leaves room for the suffixes in a name. */
+#define MAX_MODEL_NAME	(NAMEDATALEN - (int) sizeof(USERS_SUFFIX))
+
+const char *
+SideName(Side side)
+{
+	return side == USERS ? "user" : "item";
+}
+
+static void
+CheckSelect(Relation relation)
+{
+	AclResult	result = pg_class_aclcheck(RelationGetRelid(relation), GetUserId(), ACL_SELECT);
+
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_TABLE, RelationGetRelationName(relation));
+}
+
+/* Code of the owner's may hide behind anything but a table. */
+static bool
+IsOrdinaryTable(Relation relation)
+{
+	return relation->rd_rel->relkind == RELKIND_RELATION &&
+		relation->rd_rel->relpersistence != RELPERSISTENCE_TEMP;
+}
+
+static Relation
+OpenHead(Oid head, LOCKMODE lockmode)
+{
+	Relation	relation = try_relation_open(head, lockmode);
+
+	if (relation == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("model with OID %u does not exist", head)));
+	if (!IsOrdinaryTable(relation) || !OidIsValid(relation->rd_rel->reloftype) ||
+		relation->rd_rel->reloftype != HeadTypeOid())
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a model", RelationGetRelationName(relation)),
+				 errhint("The view collab.models lists the models.")));
+	return relation;
+}
+
+Relation
+ModelOpenHead(Oid head)
+{
+	Relation	relation = OpenHead(head, AccessShareLock);
+
+	CheckSelect(relation);
+	return relation;
+}
+
+static void
+NotEmbeddings(Relation relation, Side side, const char *model, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" no longer holds the %s embeddings of model \"%s\"",
+					RelationGetRelationName(relation), SideName(side), model),
+			 errdetail("%s", detail),
+			 errhint("Drop the model with collab.drop_model() and train it again.")));
+}
+
+static void
+CheckColumns(EmbeddingTable *table, const char *model)
+{
+	static const struct
+	{
+		const char *name;
+		Oid			type;
+		const char *type_name;
+	}			columns[] = {
+		{NULL, InvalidOid, NULL},	/* the key, named after the side */
+		{"bias", FLOAT4OID, "real"},
+		{"factors", FLOAT4ARRAYOID, "real[]"},
+		{"n_ratings", INT8OID, "bigint"},
+	};
+	Relation	relation = table->relation;
+	const char *key = table->side == USERS ? "user_id" : "item_id";
+	Form_pg_attribute attribute;
+
+	for (int i = 0; i < EMBEDDING_COLUMNS; i++)
+	{
+		const char *name = i == EMBEDDING_KEY ? key : columns[i].name;
+
+		table->attnums[i] = FindColumn(relation, name, columns[i].type);
+		if (table->attnums[i] == 0)
+			NotEmbeddings(relation, table->side, model,
+						  psprintf("It has no column \"%s\"%s%s.", name,
+								   columns[i].type_name ? " of type " : "",
+								   columns[i].type_name ? columns[i].type_name : ""));
+	}
+	attribute = TupleDescAttr(RelationGetDescr(relation), table->attnums[EMBEDDING_KEY] - 1);
+	table->key_type = KeyTypeOfColumn(key, attribute->atttypid, attribute->atttypmod,
+									  attribute->attcollation);
+}
+
+static void
+OpenSide(EmbeddingTable *table, Side side, const HeadRow *row, const char *model,
+		 LOCKMODE lockmode)
+{
+	Oid			relid = HeadOid(row, side == USERS ? HEAD_USERS : HEAD_ITEMS);
+
+	table->side = side;
+	table->relation = OidIsValid(relid) ? try_relation_open(relid, lockmode) : NULL;
+	if (table->relation == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table of %s embeddings of model \"%s\" does not exist",
+						SideName(side), model),
+				 errhint("Drop the model with collab.drop_model() and train it again.")));
+	if (!IsOrdinaryTable(table->relation))
+		NotEmbeddings(table->relation, side, model, "It is not an ordinary permanent table.");
+	CheckColumns(table, model);
+}
+
+void
+ModelOpenSide(EmbeddingTable *table, Side side, const HeadRow *row, const char *model)
+{
+	OpenSide(table, side, row, model, AccessShareLock);
+	CheckSelect(table->relation);
+}
+
+/*
+ * A writer must own the table, and the table's owner must own the head: else
+ * a head could be pointed at tables for which only the writer has rights.
+ */
+static void
+CheckWriter(Relation relation, Relation head)
+{
+	const char *name = RelationGetRelationName(relation);
+
+	if (!OwnsTable(RelationGetRelid(relation), GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
+	if (relation->rd_rel->relowner != head->rd_rel->relowner)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("table \"%s\" does not belong to the owner of model \"%s\"",
+						name, RelationGetRelationName(head)),
+				 errdetail("One role must own the head and both embedding tables.")));
+	if (ScanIsFiltered(relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot write table \"%s\" while row-level security applies to it",
+						name),
+				 errhint("Train as a role that bypasses row-level security, or do not force it on the owner.")));
+}
+
+static void
+CheckNotCopied(Relation head, const HeadRow *row)
+{
+	if (HeadOid(row, HEAD_SELF) != RelationGetRelid(head))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" is a copy of another model's head", RelationGetRelationName(head)),
+				 errdetail("Its embedding tables belong to the model that it was copied from."),
+				 errhint("Drop the table, and train a model of that name.")));
+}
+
+bool
+ModelOpenForWrite(Oid head, ModelTables *tables, HeadRow *row)
+{
+	const char *name;
+	bool		trained;
+
+	tables->head = OpenHead(head, RowExclusiveLock);
+	name = RelationGetRelationName(tables->head);
+	CheckWriter(tables->head, tables->head);
+
+	trained = HeadReadCurrent(tables->head, row);
+	if (!trained)
+	{
+		List	   *all = HeadReadAll(tables->head);
+
+		if (all == NIL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("model \"%s\" has never been trained", name),
+					 errhint("Drop the model with collab.drop_model() and train it again.")));
+		*row = *(HeadRow *) linitial(all);
+	}
+	CheckNotCopied(tables->head, row);
+	OpenSide(&tables->users, USERS, row, name, RowExclusiveLock);
+	CheckWriter(tables->users.relation, tables->head);
+	OpenSide(&tables->items, ITEMS, row, name, RowExclusiveLock);
+	CheckWriter(tables->items.relation, tables->head);
+	return trained;
+}
+
+void
+ModelClose(ModelTables *tables)
+{
+	table_close(tables->items.relation, NoLock);
+	table_close(tables->users.relation, NoLock);
+	table_close(tables->head, NoLock);
+}
+
+NewModelName
+ModelParseName(const char *name)
+{
+	NewModelName result;
+	RangeVar   *range = makeRangeVarFromNameList(QualifiedNameList(name));
+	AclResult	acl;
+
+	if (strlen(range->relname) > MAX_MODEL_NAME)
+		ereport(ERROR,
+				(errcode(ERRCODE_NAME_TOO_LONG),
+				 errmsg("model name \"%s\" is too long", range->relname),
+				 errdetail("A model's name has at most %d bytes, so that its tables' names fit.",
+						   MAX_MODEL_NAME)));
+
+	result.schema = RangeVarGetCreationNamespace(range);
+	if (isAnyTempNamespace(result.schema))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a model cannot be temporary"),
+				 errhint("Give the name of a permanent schema.")));
+	acl = SchemaAclCheck(result.schema, GetUserId(), ACL_CREATE);
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_SCHEMA, get_namespace_name(result.schema));
+
+	result.head = range->relname;
+	result.users = psprintf("%s" USERS_SUFFIX, range->relname);
+	result.items = psprintf("%s" ITEMS_SUFFIX, range->relname);
+	return result;
+}
+
+void
+ModelLockName(const NewModelName *name)
+{
+	LOCKTAG		tag;
+	uint32		hash = hash_bytes((const unsigned char *) name->head, strlen(name->head));
+
+	/* object 0 of a schema is the schema itself, so 0 is left out */
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, NamespaceRelationId, name->schema,
+					   1 + hash % PG_UINT16_MAX);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	AcceptInvalidationMessages();
+}
+
+static void
+ExecuteDDL(const char *command)
+{
+	int			result = SPI_execute(command, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "\"%s\" failed: %s", command, SPI_result_code_string(result));
+}
+
+static Oid
+CreateEmbeddings(Oid schema, const char *name, Side side, const KeyType *key)
+{
+	const char *qualified = quote_qualified_identifier(get_namespace_name(schema), name);
+	const char *collation = "";
+
+	if (OidIsValid(key->collation))
+		collation = psprintf(" COLLATE %s", generate_collation_name(key->collation));
+	ExecuteDDL(psprintf("CREATE TABLE %s (%s_id %s%s PRIMARY KEY, "
+						"bias pg_catalog.float4 NOT NULL, factors pg_catalog.float4[] NOT NULL, "
+						"n_ratings pg_catalog.int8 NOT NULL) USING heap",
+						qualified, SideName(side),
+						format_type_extended(key->type, key->typmod,
+											 FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY),
+						collation));
+	/* random floats do not compress */
+	ExecuteDDL(psprintf("ALTER TABLE %s ALTER COLUMN factors SET STORAGE EXTERNAL", qualified));
+	return get_relname_relid(name, schema);
+}
+
+Oid
+ModelCreate(const NewModelName *name, const KeyType *user_key, const KeyType *item_key,
+			Oid *users, Oid *items)
+{
+	const char *head = quote_qualified_identifier(get_namespace_name(name->schema), name->head);
+
+	*users = CreateEmbeddings(name->schema, name->users, USERS, user_key);
+	*items = CreateEmbeddings(name->schema, name->items, ITEMS, item_key);
+	ExecuteDDL(psprintf("CREATE TABLE %s OF collab.model (PRIMARY KEY (generation)) USING heap",
+						head));
+	return get_relname_relid(name->head, name->schema);
+}
+
+/* Add a table to the list of a DROP TABLE, if it is there and is the caller's. */
+static void
+AppendDrop(StringInfo command, Oid relid, Relation head)
+{
+	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+
+	if (relation == NULL)
+		return;
+	CheckWriter(relation, head);
+	appendStringInfo(command, ", %s", QualifiedName(relid));
+	relation_close(relation, NoLock);
+}
+
+void
+ModelDrop(Oid head)
+{
+	Relation	relation = OpenHead(head, AccessShareLock);
+	StringInfoData command;
+	List	   *rows;
+
+	CheckWriter(relation, relation);
+	ModelLock(head, false, false);
+	initStringInfo(&command);
+	appendStringInfo(&command, "DROP TABLE %s", QualifiedName(head));
+
+	rows = HeadReadAll(relation);
+	if (rows != NIL)
+	{
+		HeadRow    *row = linitial(rows);
+
+		CheckNotCopied(relation, row);
+		AppendDrop(&command, HeadOid(row, HEAD_USERS), relation);
+		AppendDrop(&command, HeadOid(row, HEAD_ITEMS), relation);
+	}
+	relation_close(relation, NoLock);
+	ExecuteDDL(command.data);
+}
+
+static void
+TrainerLockTag(LOCKTAG *tag, Oid head)
+{
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, RelationRelationId, head, 0);
+}
+
+/* Who has the trainer's lock?  0 when it was just given back. */
+static int
+TrainerPid(Oid head)
+{
+	char	   *query = psprintf("SELECT l.pid FROM pg_catalog.pg_locks l "
+								 "WHERE l.locktype OPERATOR(pg_catalog.=) 'object' "
+								 "AND l.database OPERATOR(pg_catalog.=) %u "
+								 "AND l.classid OPERATOR(pg_catalog.=) %u "
+								 "AND l.objid OPERATOR(pg_catalog.=) %u "
+								 "AND l.granted", MyDatabaseId, RelationRelationId, head);
+	int			pid = 0;
+	bool		isnull;
+
+	SPI_connect();
+	if (SPI_execute(query, true, 1) == SPI_OK_SELECT && SPI_processed == 1)
+		pid = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+										  &isnull));
+	SPI_finish();
+	return pid;
+}
+
+void
+ModelLock(Oid head, bool session, bool nowait)
+{
+	LOCKTAG		tag;
+
+	TrainerLockTag(&tag, head);
+	if (LockAcquire(&tag, ExclusiveLock, session, nowait) == LOCKACQUIRE_NOT_AVAIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("model \"%s\" is being trained by the session with PID %d",
+						get_rel_name(head), TrainerPid(head))));
+	AcceptInvalidationMessages();
+}
+
+void
+ModelUnlock(Oid head)
+{
+	LOCKTAG		tag;
+
+	TrainerLockTag(&tag, head);
+	(void) LockRelease(&tag, ExclusiveLock, true);
+}

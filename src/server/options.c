@@ -1,0 +1,423 @@
+/*
+ * options.c
+ *	  The options of a training.
+ *
+ * One table describes every option: its name, its type, where it is kept and
+ * what bounds it has.  Arguments, jsonb in, jsonb out and the checks all walk
+ * that table, so that an option is added in one line (and in the script).
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "common/shortest_dec.h"
+#include "lib/stringinfo.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
+
+#include "server/compat.h"
+#include "server/options.h"
+
+typedef enum OptionKind
+{
+	OPTION_INTEGER,				/* int32 */
+	OPTION_BIGINT,				/* int64 */
+	OPTION_REAL,				/* float8 */
+	OPTION_BOOLEAN,
+	OPTION_BATCH,				/* int32, NULL as 0 */
+	OPTION_RANGE				/* y_range */
+} OptionKind;
+
+typedef struct Option
+{
+	const char *name;
+	OptionKind	kind;
+	size_t		offset;			/* in TrainOptions */
+	float8		least;			/* numbers only */
+	float8		greatest;
+	const char *bounds;			/* what the error says of them */
+} Option;
+
+#define AT(field) offsetof(TrainOptions, field)
+
+/* The next double after 0, and the last before 1: bounds that exclude the ends. */
+#define ABOVE_0		DBL_MIN
+#define BELOW_1		(1.0 - DBL_EPSILON / 2)
+
+static const Option option_table[] = {
+	{"n_factors", OPTION_INTEGER, AT(n_factors), 1, CF_MAX_FACTORS, "between 1 and 1024"},
+	{"n_epochs", OPTION_INTEGER, AT(n_epochs), 1, 100000, "between 1 and 100000"},
+	{"lr_max", OPTION_REAL, AT(lr_max), ABOVE_0, 1000, "greater than 0 and at most 1000"},
+	{"wd", OPTION_REAL, AT(wd), 0, 1000, "between 0 and 1000"},
+	{"batch_size", OPTION_BATCH, AT(batch_size), 1, INT_MAX, "at least 1, or NULL"},
+	{"valid_pct", OPTION_REAL, AT(valid_pct), 0, BELOW_1, "at least 0 and less than 1"},
+	{"seed", OPTION_BIGINT, AT(seed), 0, 0, NULL},
+	{"y_range", OPTION_RANGE, 0, 0, 0, NULL},
+	{"use_bias", OPTION_BOOLEAN, AT(use_bias), 0, 0, NULL},
+	{"pct_start", OPTION_REAL, AT(pct_start), 0, 1, "between 0 and 1"},
+	{"div_start", OPTION_REAL, AT(div_start), ABOVE_0, 1e30, "greater than 0 and at most 1e30"},
+	{"div_final", OPTION_REAL, AT(div_final), ABOVE_0, 1e30, "greater than 0 and at most 1e30"},
+	{"mom_low", OPTION_REAL, AT(mom_low), 0, BELOW_1, "at least 0 and less than 1"},
+	{"mom_high", OPTION_REAL, AT(mom_high), 0, BELOW_1, "at least 0 and less than 1"},
+	{"verbose", OPTION_BOOLEAN, AT(verbose), 0, 0, NULL},
+};
+
+static void *
+Field(TrainOptions *options, const Option *option)
+{
+	return (char *) options + option->offset;
+}
+
+static void
+NullOption(const Option *option)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("%s must not be NULL", option->name)));
+}
+
+static void
+BadOption(const Option *option)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must be %s", option->name, option->bounds)));
+}
+
+static void
+BadRange(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("y_range must be two finite numbers, the lower one first"),
+			 errhint("Give '{}' to derive it from the ratings, or NULL for no range.")));
+}
+
+static void
+SetRange(TrainOptions *options, int n, const float8 *values)
+{
+	if (n == 0)
+	{
+		options->range_mode = RANGE_FROM_DATA;
+		return;
+	}
+	if (n != 2)
+		BadRange();
+	options->range_mode = RANGE_GIVEN;
+	options->low = (float4) values[0];
+	options->high = (float4) values[1];
+}
+
+static void
+SetRangeFromArray(TrainOptions *options, ArrayType *array)
+{
+	float8		values[2];
+	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+
+	if (ARR_NDIM(array) > 1 || array_contains_nulls(array) || (n != 0 && n != 2))
+		BadRange();
+	for (int i = 0; i < n; i++)
+		values[i] = ((float4 *) ARR_DATA_PTR(array))[i];
+	SetRange(options, n, values);
+}
+
+static void
+SetOption(TrainOptions *options, const Option *option, Datum value, bool isnull)
+{
+	void	   *field = Field(options, option);
+
+	if (isnull && option->kind != OPTION_BATCH && option->kind != OPTION_RANGE)
+		NullOption(option);
+
+	switch (option->kind)
+	{
+		case OPTION_INTEGER:
+			*(int32 *) field = DatumGetInt32(value);
+			break;
+		case OPTION_BATCH:
+			if (!isnull && DatumGetInt32(value) < 1)
+				BadOption(option);
+			*(int32 *) field = isnull ? 0 : DatumGetInt32(value);
+			break;
+		case OPTION_BIGINT:
+			*(int64 *) field = DatumGetInt64(value);
+			break;
+		case OPTION_REAL:
+			*(float8 *) field = DatumGetFloat8(value);
+			break;
+		case OPTION_BOOLEAN:
+			*(bool *) field = DatumGetBool(value);
+			break;
+		case OPTION_RANGE:
+			if (isnull)
+				options->range_mode = RANGE_NONE;
+			else
+				SetRangeFromArray(options, DatumGetArrayTypeP(value));
+			break;
+	}
+}
+
+int
+OptionsCount(void)
+{
+	return lengthof(option_table);
+}
+
+void
+OptionsFromArguments(TrainOptions *options, FunctionCallInfo fcinfo, int first)
+{
+	memset(options, 0, sizeof(TrainOptions));
+	for (int i = 0; i < lengthof(option_table); i++)
+		SetOption(options, &option_table[i], PG_GETARG_DATUM(first + i),
+				  PG_ARGISNULL(first + i));
+}
+
+/*
+ * A jsonb scalar as the SQL type of the option.  Numbers go through numeric's
+ * own conversions, which raise an error where the value does not fit.
+ */
+static Datum
+JsonbToOption(const Option *option, JsonbValue *value)
+{
+	bool		wants_boolean = option->kind == OPTION_BOOLEAN;
+
+	if (value->type != (wants_boolean ? jbvBool : jbvNumeric))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be a %s", option->name,
+						wants_boolean ? "boolean" : "number")));
+	switch (option->kind)
+	{
+		case OPTION_BOOLEAN:
+			return BoolGetDatum(value->val.boolean);
+		case OPTION_REAL:
+			return DirectFunctionCall1(numeric_float8, NumericGetDatum(value->val.numeric));
+		case OPTION_BIGINT:
+			return DirectFunctionCall1(numeric_int8, NumericGetDatum(value->val.numeric));
+		default:
+			return DirectFunctionCall1(numeric_int4, NumericGetDatum(value->val.numeric));
+	}
+}
+
+static void
+SetRangeFromJsonb(TrainOptions *options, JsonbValue *value)
+{
+	float8		values[2];
+	int			n = 0;
+	JsonbIterator *it;
+	JsonbValue	element;
+	JsonbIteratorToken token;
+
+	if (value->type == jbvNull)
+	{
+		options->range_mode = RANGE_NONE;
+		return;
+	}
+	if (value->type != jbvBinary)
+		BadRange();
+
+	it = JsonbIteratorInit(value->val.binary.data);
+	token = JsonbIteratorNext(&it, &element, true);
+	if (token != WJB_BEGIN_ARRAY)
+		BadRange();
+	while ((token = JsonbIteratorNext(&it, &element, true)) == WJB_ELEM)
+	{
+		if (element.type != jbvNumeric || n == 2)
+			BadRange();
+		values[n++] = DatumGetFloat8(DirectFunctionCall1(numeric_float8,
+														 NumericGetDatum(element.val.numeric)));
+	}
+	SetRange(options, n, values);
+}
+
+static const Option *
+FindOption(const JsonbValue *key)
+{
+	for (int i = 0; i < lengthof(option_table); i++)
+		if (strlen(option_table[i].name) == (size_t) key->val.string.len &&
+			memcmp(option_table[i].name, key->val.string.val, key->val.string.len) == 0)
+			return &option_table[i];
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized option \"%s\"",
+					pnstrdup(key->val.string.val, key->val.string.len)),
+			 errhint("The options are those of collab.train() from n_factors on.")));
+	return NULL;
+}
+
+void
+OptionsFromJsonb(TrainOptions *options, Jsonb *jsonb)
+{
+	JsonbIterator *it;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_OBJECT(jsonb))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("For example '{\"n_factors\": 20}'.")));
+
+	it = JsonbIteratorInit(&jsonb->root);
+	(void) JsonbIteratorNext(&it, &key, true);
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	{
+		const Option *option = FindOption(&key);
+
+		(void) JsonbIteratorNext(&it, &value, true);
+		if (option->kind == OPTION_RANGE)
+			SetRangeFromJsonb(options, &value);
+		else if (value.type == jbvNull)
+			SetOption(options, option, (Datum) 0, true);
+		else
+			SetOption(options, option, JsonbToOption(option, &value), false);
+	}
+}
+
+/* Shortest text that reads back as the same number, whatever the settings. */
+static const char *
+RealToString(float8 value)
+{
+	char	   *buffer = palloc(DOUBLE_SHORTEST_DECIMAL_LEN);
+
+	double_to_shortest_decimal_buf(value, buffer);
+	return buffer;
+}
+
+static void
+AppendRange(StringInfo out, const TrainOptions *options)
+{
+	switch (options->range_mode)
+	{
+		case RANGE_FROM_DATA:
+			appendStringInfoString(out, "[]");
+			break;
+		case RANGE_NONE:
+			appendStringInfoString(out, "null");
+			break;
+		case RANGE_GIVEN:
+			{
+				char		low[FLOAT_SHORTEST_DECIMAL_LEN];
+				char		high[FLOAT_SHORTEST_DECIMAL_LEN];
+
+				float_to_shortest_decimal_buf(options->low, low);
+				float_to_shortest_decimal_buf(options->high, high);
+				appendStringInfo(out, "[%s, %s]", low, high);
+				break;
+			}
+	}
+}
+
+static void
+AppendOption(StringInfo out, TrainOptions *options, const Option *option)
+{
+	void	   *field = Field(options, option);
+
+	appendStringInfo(out, "%s\"%s\": ", out->len > 1 ? ", " : "", option->name);
+	switch (option->kind)
+	{
+		case OPTION_INTEGER:
+			appendStringInfo(out, "%d", *(int32 *) field);
+			break;
+		case OPTION_BATCH:
+			if (*(int32 *) field == 0)
+				appendStringInfoString(out, "null");
+			else
+				appendStringInfo(out, "%d", *(int32 *) field);
+			break;
+		case OPTION_BIGINT:
+			appendStringInfo(out, INT64_FORMAT, *(int64 *) field);
+			break;
+		case OPTION_REAL:
+			appendStringInfoString(out, RealToString(*(float8 *) field));
+			break;
+		case OPTION_BOOLEAN:
+			appendStringInfoString(out, *(bool *) field ? "true" : "false");
+			break;
+		case OPTION_RANGE:
+			AppendRange(out, options);
+			break;
+	}
+}
+
+Jsonb *
+OptionsToJsonb(const TrainOptions *options)
+{
+	TrainOptions copy = *options;
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '{');
+	for (int i = 0; i < lengthof(option_table); i++)
+		AppendOption(&out, &copy, &option_table[i]);
+	appendStringInfoChar(&out, '}');
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+}
+
+static void
+CheckOption(TrainOptions *options, const Option *option)
+{
+	void	   *field = Field(options, option);
+
+	/* written so that NaN fails */
+	if (option->kind == OPTION_REAL &&
+		!(*(float8 *) field >= option->least && *(float8 *) field <= option->greatest))
+		BadOption(option);
+	if (option->kind == OPTION_INTEGER &&
+		(*(int32 *) field < option->least || *(int32 *) field > option->greatest))
+		BadOption(option);
+}
+
+void
+OptionsCheck(const TrainOptions *options)
+{
+	TrainOptions copy = *options;
+
+	for (int i = 0; i < lengthof(option_table); i++)
+		CheckOption(&copy, &option_table[i]);
+
+	if (options->range_mode == RANGE_GIVEN &&
+		(!isfinite(options->low) || !isfinite(options->high) ||
+		 options->low >= options->high || !isfinite(options->high - options->low)))
+		BadRange();
+	if (options->lr_max * options->wd >= 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("lr_max times wd must be less than 1"),
+				 errdetail("Each step would take all of every embedding away.")));
+}
+
+cf_settings
+OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings)
+{
+	cf_settings settings = {0};
+	size_t		batch_size = options->batch_size;
+
+	if (batch_size == 0)
+		batch_size = cf_default_batch_size(ratings->n_train);
+	settings.n_factors = options->n_factors;
+	settings.n_epochs = options->n_epochs;
+	settings.batch_size = (uint32) Min(batch_size, ratings->n_train);
+	settings.wd = options->wd;
+	settings.cycle.lr_max = options->lr_max;
+	settings.cycle.pct_start = options->pct_start;
+	settings.cycle.div_start = options->div_start;
+	settings.cycle.div_final = options->div_final;
+	settings.cycle.mom_low = options->mom_low;
+	settings.cycle.mom_high = options->mom_high;
+	settings.seed = (uint64) options->seed;
+	settings.use_bias = options->use_bias;
+	settings.use_range = options->range_mode != RANGE_NONE;
+	if (options->range_mode == RANGE_GIVEN)
+	{
+		settings.low = options->low;
+		settings.high = options->high;
+	}
+	else if (options->range_mode == RANGE_FROM_DATA)
+		cf_default_range(ratings->low, ratings->high, &settings.low, &settings.high);
+	return settings;
+}

@@ -1,0 +1,68 @@
+/*
+ * options.h
+ *	  The options of a training: one struct, filled by the named arguments of
+ *	  train() and by the jsonb of retrain(), checked in one place.
+ */
+#ifndef COLLAB_OPTIONS_H
+#define COLLAB_OPTIONS_H
+
+#include "fmgr.h"
+#include "utils/jsonb.h"
+
+#include "core/cf_ratings.h"
+#include "core/cf_solver.h"
+
+typedef enum RangeMode
+{
+	RANGE_FROM_DATA,			/* y_range '{}' */
+	RANGE_GIVEN,				/* y_range {low, high} */
+	RANGE_NONE					/* y_range NULL */
+} RangeMode;
+
+/* As given; what is derived from the data is not in here. */
+typedef struct TrainOptions
+{
+	int32		n_factors;
+	int32		n_epochs;
+	float8		lr_max;
+	float8		wd;
+	int32		batch_size;		/* 0: NULL, by the rule */
+	float8		valid_pct;
+	int64		seed;
+	RangeMode	range_mode;
+	float4		low;			/* RANGE_GIVEN */
+	float4		high;
+	bool		use_bias;
+	float8		pct_start;
+	float8		div_start;
+	float8		div_final;
+	float8		mom_low;
+	float8		mom_high;
+	bool		verbose;
+} TrainOptions;
+
+/*
+ * Options from the arguments of train(): "first" is the number of the first
+ * option, and they follow one another in the order of the table in options.c.
+ */
+extern void OptionsFromArguments(TrainOptions *options, FunctionCallInfo fcinfo, int first);
+
+/* Arguments of train() that are options. */
+extern int	OptionsCount(void);
+
+/*
+ * Lay the keys of a jsonb object over options: an absent key leaves what is
+ * there, JSON null is NULL, an unknown key is an error that names it.
+ */
+extern void OptionsFromJsonb(TrainOptions *options, Jsonb *jsonb);
+
+/* All options as a jsonb object, which OptionsFromJsonb reads back. */
+extern Jsonb *OptionsToJsonb(const TrainOptions *options);
+
+/* Raise an error (22023) for a value that is out of its bounds. */
+extern void OptionsCheck(const TrainOptions *options);
+
+/* The settings for these ratings: batch size and range derived where not given. */
+extern cf_settings OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings);
+
+#endif							/* COLLAB_OPTIONS_H */

@@ -1,0 +1,256 @@
+/*
+ * source.c
+ *	  Reading a ratings relation into the core's ratings.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "server/compat.h"
+#include "server/host.h"
+#include "server/relation_scan.h"
+#include "server/source.h"
+
+/* More falls out of the processor's cache, less costs calls (measured). */
+#define ROWS_PER_FETCH	1000
+
+typedef enum SourceColumn
+{
+	SOURCE_USER,
+	SOURCE_ITEM,
+	SOURCE_RATING,
+	SOURCE_COLUMNS
+} SourceColumn;
+
+/* Type, typmod and collation of a column; an error where there is none. */
+static void
+LookUpColumn(const Source *source, const char *column, Oid *type, int32 *typmod, Oid *collation)
+{
+	HeapTuple	tuple = SearchSysCacheAttName(source->relid, column);
+	Form_pg_attribute attribute;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of relation \"%s\" does not exist",
+						column, get_rel_name(source->relid)),
+				 errhint("Name the columns with user_column, item_column and rating_column.")));
+	attribute = (Form_pg_attribute) GETSTRUCT(tuple);
+	*type = attribute->atttypid;
+	*typmod = attribute->atttypmod;
+	*collation = attribute->attcollation;
+	ReleaseSysCache(tuple);
+}
+
+static bool
+IsNumeric(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID ||
+		type == FLOAT4OID || type == FLOAT8OID || type == NUMERICOID;
+}
+
+static void
+CheckRelationKind(Oid relid)
+{
+	switch (get_rel_relkind(relid))
+	{
+		case RELKIND_RELATION:
+		case RELKIND_VIEW:
+		case RELKIND_MATVIEW:
+		case RELKIND_PARTITIONED_TABLE:
+		case RELKIND_FOREIGN_TABLE:
+			return;
+		case '\0':
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("relation with OID %u does not exist", relid)));
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("\"%s\" is not a table or view", get_rel_name(relid))));
+	}
+}
+
+void
+SourceOpen(Source *source, Oid relid, const char *user_column, const char *item_column,
+		   const char *rating_column)
+{
+	Oid			type;
+	int32		typmod;
+	Oid			collation;
+
+	CheckRelationKind(relid);
+	source->relid = relid;
+	source->name = QualifiedName(relid);
+	namestrcpy(&source->user_column, user_column);
+	namestrcpy(&source->item_column, item_column);
+	namestrcpy(&source->rating_column, rating_column);
+
+	LookUpColumn(source, user_column, &type, &typmod, &collation);
+	source->user_key = KeyTypeOfColumn(user_column, type, typmod, collation);
+	LookUpColumn(source, item_column, &type, &typmod, &collation);
+	source->item_key = KeyTypeOfColumn(item_column, type, typmod, collation);
+	LookUpColumn(source, rating_column, &type, &typmod, &collation);
+	source->rating_type = getBaseType(type);
+	if (!IsNumeric(source->rating_type))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("rating column \"%s\" must be numeric, not %s",
+						rating_column, format_type_be(type))));
+}
+
+Oid
+SourceFind(const char *name, const char *model)
+{
+	Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(QualifiedNameList(name)),
+										 NoLock, true);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation %s that model \"%s\" was trained on does not exist", name, model),
+				 errhint("Give another with ratings => 'the_relation'.")));
+	return relid;
+}
+
+static char *
+SourceQuery(const Source *source)
+{
+	return psprintf("SELECT r.%s, r.%s, r.%s%s FROM %s r",
+					pstrdup(quote_identifier(NameStr(source->user_column))),
+					pstrdup(quote_identifier(NameStr(source->item_column))),
+					pstrdup(quote_identifier(NameStr(source->rating_column))),
+					source->rating_type == NUMERICOID ? "::pg_catalog.float8" : "",
+					source->name);
+}
+
+static float
+RatingFromDatum(Oid type, Datum value)
+{
+	switch (type)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT4OID:
+			return (float) DatumGetInt32(value);
+		case INT8OID:
+			return (float) DatumGetInt64(value);
+		case FLOAT4OID:
+			return DatumGetFloat4(value);
+		default:				/* float8, and numeric after its cast */
+			return (float) DatumGetFloat8(value);
+	}
+}
+
+/* An id is NULL; the rating's other id tells where. */
+static void
+NullId(const Source *source, const Datum *values, const bool *nulls)
+{
+	bool		no_user = nulls[SOURCE_USER];
+	const char *other = "NULL";
+
+	if (no_user && !nulls[SOURCE_ITEM])
+		other = KeyToString(&source->item_key,
+							KeyFromDatum(source->item_key.type, values[SOURCE_ITEM]));
+	else if (!no_user)
+		other = KeyToString(&source->user_key,
+							KeyFromDatum(source->user_key.type, values[SOURCE_USER]));
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("column \"%s\" of %s is NULL",
+					NameStr(no_user ? source->user_column : source->item_column), source->name),
+			 errdetail("It is so in a rating whose %s is %s.", no_user ? "item" : "user", other),
+			 errhint("Train from a view that leaves such rows out.")));
+}
+
+static void
+CheckKeyLength(const Source *source, const NameData *column, cf_key key)
+{
+	if (key.length > MAX_KEY_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("an id in column \"%s\" of %s has %u bytes",
+						NameStr(*column), source->name, key.length),
+				 errdetail("A text id can have at most %d bytes.", MAX_KEY_BYTES)));
+}
+
+static void
+AddRow(const Source *source, cf_host *host, cf_ratings *ratings, const Datum *values)
+{
+	cf_key		user = KeyFromDatum(source->user_key.type, values[SOURCE_USER]);
+	cf_key		item = KeyFromDatum(source->item_key.type, values[SOURCE_ITEM]);
+	float		rating = RatingFromDatum(source->rating_type, values[SOURCE_RATING]);
+
+	CheckKeyLength(source, &source->user_column, user);
+	CheckKeyLength(source, &source->item_column, item);
+	if (!isfinite(rating))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("rating of item %s by user %s is not a finite number",
+						KeyToString(&source->item_key, item),
+						KeyToString(&source->user_key, user))));
+	HostCheck(host, cf_ratings_add(ratings, user, item, rating));
+}
+
+/* Add the rows of a fetch; returns how many were skipped. */
+static uint64
+AddBatch(const Source *source, cf_host *host, cf_ratings *ratings)
+{
+	uint64		skipped = 0;
+
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		Datum		values[SOURCE_COLUMNS];
+		bool		nulls[SOURCE_COLUMNS];
+
+		heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+		if (nulls[SOURCE_USER] || nulls[SOURCE_ITEM])
+			NullId(source, values, nulls);
+		if (nulls[SOURCE_RATING])
+			skipped++;
+		else
+			AddRow(source, host, ratings, values);
+	}
+	return skipped;
+}
+
+uint64
+SourceRead(const Source *source, cf_host *host, cf_ratings *ratings)
+{
+	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "collab ratings batch",
+												ALLOCSET_DEFAULT_SIZES);
+	Portal		portal = SPI_cursor_open_with_args(NULL, SourceQuery(source), 0, NULL, NULL,
+												   NULL, false, 0);
+	uint64		skipped = 0;
+	bool		more = true;
+
+	while (more)
+	{
+		MemoryContext previous;
+
+		SPI_cursor_fetch(portal, true, ROWS_PER_FETCH);
+		more = SPI_processed > 0;
+		previous = MemoryContextSwitchTo(batch);
+		skipped += AddBatch(source, host, ratings);
+		MemoryContextSwitchTo(previous);
+		MemoryContextReset(batch);
+		SPI_freetuptable(SPI_tuptable);
+		CHECK_FOR_INTERRUPTS();
+	}
+	SPI_cursor_close(portal);
+	MemoryContextDelete(batch);
+	return skipped;
+}

@@ -1,0 +1,347 @@
+/*
+ * training.c
+ *	  A training in a backend: from a source relation to stored embeddings.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "server/compat.h"
+#include "server/embeddings.h"
+#include "server/host.h"
+#include "server/training.h"
+
+#define SOLVER "adam"
+
+void
+PushFreshSnapshot(void)
+{
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+TrainingJob *
+JobCreate(const Source *source, const TrainOptions *options, bool warm_start)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "collab training",
+												  ALLOCSET_DEFAULT_SIZES);
+	TrainingJob *job = MemoryContextAllocZero(context, sizeof(TrainingJob));
+	Size		history = options->n_epochs * sizeof(float8);
+
+	OptionsCheck(options);
+	job->context = context;
+	job->host = HostCreate(context, MaxMemory());
+	job->options = *options;
+	job->source = *source;
+	job->source.name = MemoryContextStrdup(context, source->name);
+	job->warm_start = warm_start;
+	job->train_loss = MemoryContextAlloc(context, history);
+	job->valid_loss = MemoryContextAlloc(context, history);
+	job->elapsed = MemoryContextAlloc(context, history);
+	return job;
+}
+
+void
+JobDestroy(TrainingJob *job)
+{
+	MemoryContextDelete(job->context);
+}
+
+/* The row's values that are known before the ratings are read. */
+static void
+DescribeStart(TrainingJob *job, Relation head, int64 generation, Oid users, Oid items)
+{
+	HeadRow    *row = &job->row;
+
+	HeadRowInit(row);
+	HeadSet(row, HEAD_GENERATION, Int64GetDatum(generation));
+	HeadSet(row, HEAD_STARTED, TimestampTzGetDatum(GetCurrentTimestamp()));
+	HeadSet(row, HEAD_PID, Int32GetDatum(MyProcPid));
+	HeadSet(row, HEAD_SELF, ObjectIdGetDatum(RelationGetRelid(head)));
+	HeadSet(row, HEAD_SOURCE, CStringGetTextDatum(job->source.name));
+	HeadSet(row, HEAD_USER_COLUMN, NameGetDatum(&job->source.user_column));
+	HeadSet(row, HEAD_ITEM_COLUMN, NameGetDatum(&job->source.item_column));
+	HeadSet(row, HEAD_RATING_COLUMN, NameGetDatum(&job->source.rating_column));
+	HeadSet(row, HEAD_USERS, ObjectIdGetDatum(users));
+	HeadSet(row, HEAD_ITEMS, ObjectIdGetDatum(items));
+	HeadSet(row, HEAD_OPTIONS, JsonbPGetDatum(OptionsToJsonb(&job->options)));
+	HeadSet(row, HEAD_SOLVER, CStringGetTextDatum(SOLVER));
+	HeadSet(row, HEAD_N_FACTORS, Int32GetDatum(job->options.n_factors));
+	HeadSet(row, HEAD_N_EPOCHS, Int32GetDatum(job->options.n_epochs));
+	HeadSet(row, HEAD_USE_BIAS, BoolGetDatum(job->options.use_bias));
+	HeadSet(row, HEAD_WARM_START, BoolGetDatum(job->warm_start));
+	HeadSet(row, HEAD_FORMAT, Int16GetDatum(HEAD_FORMAT_NOW));
+}
+
+void
+JobEnterHead(TrainingJob *job, Relation head, Oid users, Oid items)
+{
+	MemoryContext previous = MemoryContextSwitchTo(job->context);
+	int64		generation = 0;
+	ListCell   *cell;
+
+	HeadDeleteDead(head);
+	PushFreshSnapshot();
+	foreach(cell, HeadReadAll(head))
+		generation = Max(generation, HeadInt64(lfirst(cell), HEAD_GENERATION, 0));
+	PopActiveSnapshot();
+
+	DescribeStart(job, head, generation + 1, users, items);
+	HeadInsert(head, &job->row);
+	MemoryContextSwitchTo(previous);
+}
+
+static void
+RequireRatings(const TrainingJob *job, uint64 skipped)
+{
+	if (job->ratings->n_rows > 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND),
+			 errmsg("%s has no ratings to train on", job->source.name),
+			 skipped > 0 ? errdetail("All of its " UINT64_FORMAT " ratings are NULL.", skipped) : 0));
+}
+
+static void
+NoticeOutsideRange(const TrainingJob *job)
+{
+	const cf_ratings *ratings = job->ratings;
+	uint64		outside = 0;
+
+	if (job->options.range_mode != RANGE_GIVEN)
+		return;
+	for (size_t i = 0; i < ratings->n_rows; i++)
+		outside += ratings->rows[i].value < job->options.low ||
+			ratings->rows[i].value > job->options.high;
+	if (outside > 0)
+		ereport(NOTICE,
+				(errmsg(UINT64_FORMAT " ratings are outside y_range and can never be met",
+						outside)));
+}
+
+/* What trains, but can hardly be meant. */
+static void
+NoticeDegenerate(const TrainingJob *job)
+{
+	const cf_ratings *ratings = job->ratings;
+
+	if (ratings->n_rows == 1)
+		ereport(NOTICE, (errmsg("there is only one rating")));
+	else if (ratings->low == ratings->high)
+		ereport(NOTICE, (errmsg("all ratings are equal")));
+	if (cf_dict_count(ratings->users) == 1 && ratings->n_rows > 1)
+		ereport(NOTICE, (errmsg("all ratings are by one user")));
+	if (cf_dict_count(ratings->items) == 1 && ratings->n_rows > 1)
+		ereport(NOTICE, (errmsg("all ratings are of one item")));
+	if (job->options.valid_pct > 0 && ratings->n_valid == 0)
+		ereport(NOTICE, (errmsg("there are too few ratings to hold any out for validation")));
+}
+
+static void
+DescribeRatings(TrainingJob *job)
+{
+	const cf_ratings *ratings = job->ratings;
+	HeadRow    *row = &job->row;
+
+	HeadSet(row, HEAD_BATCH_SIZE, Int32GetDatum((int32) job->settings.batch_size));
+	if (job->settings.use_range)
+	{
+		Datum		range[2] = {Float4GetDatum(job->settings.low), Float4GetDatum(job->settings.high)};
+
+		HeadSet(row, HEAD_Y_RANGE,
+				PointerGetDatum(construct_array(range, 2, FLOAT4OID, sizeof(float4), true,
+												TYPALIGN_INT)));
+	}
+	HeadSet(row, HEAD_N_USERS, Int64GetDatum(cf_dict_count(ratings->users)));
+	HeadSet(row, HEAD_N_ITEMS, Int64GetDatum(cf_dict_count(ratings->items)));
+	HeadSet(row, HEAD_N_TRAIN, Int64GetDatum((int64) ratings->n_train));
+	HeadSet(row, HEAD_N_VALID, Int64GetDatum((int64) ratings->n_valid));
+	HeadSet(row, HEAD_MEAN_RATING, Float8GetDatum(ratings->mean));
+}
+
+void
+JobRead(TrainingJob *job)
+{
+	MemoryContext previous = MemoryContextSwitchTo(job->context);
+	uint64		skipped;
+
+	HostCheck(job->host, cf_ratings_create(job->host, job->source.user_key.kind,
+										   job->source.item_key.kind, &job->ratings));
+	skipped = SourceRead(&job->source, job->host, job->ratings);
+	RequireRatings(job, skipped);
+	if (skipped > 0)
+		ereport(NOTICE, (errmsg(UINT64_FORMAT " NULL ratings were skipped", skipped)));
+
+	HostCheck(job->host, cf_ratings_freeze(job->ratings, (uint64) job->options.seed,
+										   job->options.valid_pct));
+	NoticeOutsideRange(job);
+	NoticeDegenerate(job);
+	job->settings = OptionsToSettings(&job->options, job->ratings);
+	DescribeRatings(job);
+	MemoryContextSwitchTo(previous);
+}
+
+/* The present embeddings, read before the core begins. */
+typedef struct WarmStart
+{
+	TrainingJob *job;
+	cf_side		users;
+	cf_side		items;
+	cf_dict    *user_dict;
+	cf_dict    *item_dict;
+} WarmStart;
+
+static void
+CopyKnown(cf_side *to, const cf_dict *to_keys, const cf_side *from, const cf_dict *from_keys)
+{
+	for (uint32 row = 0; row < to->n_rows; row++)
+	{
+		uint32		known = cf_dict_find(from_keys, cf_dict_key(to_keys, row));
+
+		/* a row that was cold has nothing to tell; a cold one stays zero */
+		if (known == CF_NO_ROW || from->n_ratings[known] == 0 || to->n_ratings[row] == 0)
+			continue;
+		memcpy(cf_side_row(to, row), cf_side_row(from, known),
+			   (to->n_factors + 1) * sizeof(float));
+	}
+}
+
+/* Called by the core; raises no error. */
+static void
+CopyKnownEmbeddings(void *context, cf_model *model)
+{
+	WarmStart  *warm = context;
+
+	CopyKnown(&model->users, warm->job->ratings->users, &warm->users, warm->user_dict);
+	CopyKnown(&model->items, warm->job->ratings->items, &warm->items, warm->item_dict);
+}
+
+static void
+ReadPresent(WarmStart *warm, const ModelTables *tables, const HeadRow *current)
+{
+	int			n_factors = HeadInt32(current, HEAD_N_FACTORS, 0);
+	cf_host    *host = warm->job->host;
+
+	if (n_factors != warm->job->options.n_factors)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a warm start cannot change n_factors from %d to %d",
+						n_factors, warm->job->options.n_factors),
+				 errhint("Retrain without warm_start.")));
+	EmbeddingsRead(&tables->users, n_factors, host, &warm->users, &warm->user_dict);
+	EmbeddingsRead(&tables->items, n_factors, host, &warm->items, &warm->item_dict);
+}
+
+static void
+ReleasePresent(WarmStart *warm)
+{
+	cf_host    *host = warm->job->host;
+
+	cf_side_release(&warm->users, host);
+	cf_side_release(&warm->items, host);
+	cf_dict_destroy(warm->user_dict);
+	cf_dict_destroy(warm->item_dict);
+}
+
+void
+JobBegin(TrainingJob *job, const ModelTables *tables, const HeadRow *current)
+{
+	MemoryContext previous = MemoryContextSwitchTo(job->context);
+	WarmStart	warm = {job};
+
+	if (job->warm_start)
+		ReadPresent(&warm, tables, current);
+	cf_model_init(&job->model, job->host);
+	HostCheck(job->host,
+			  cf_training_begin(cf_solver_named(SOLVER), &job->settings, job->ratings,
+								&job->model, job->warm_start ? CopyKnownEmbeddings : NULL,
+								&warm, &job->training));
+	if (job->warm_start)
+		ReleasePresent(&warm);
+	MemoryContextSwitchTo(previous);
+}
+
+static void
+NoticeEpoch(const TrainingJob *job, const cf_epoch *report, double seconds)
+{
+	if (!job->options.verbose)
+		return;
+	if (isnan(report->valid_loss))
+		ereport(NOTICE,
+				(errmsg("epoch %d of %d: train loss %.4f, %.2f s", job->n_done,
+						job->options.n_epochs, report->train_loss, seconds)));
+	else
+		ereport(NOTICE,
+				(errmsg("epoch %d of %d: train loss %.4f, valid loss %.4f, %.2f s", job->n_done,
+						job->options.n_epochs, report->train_loss, report->valid_loss, seconds)));
+}
+
+bool
+JobEpoch(TrainingJob *job, cf_epoch *report)
+{
+	instr_time	start;
+	instr_time	end;
+	double		seconds;
+
+	if (job->n_done == job->options.n_epochs)
+		return false;
+	CHECK_FOR_INTERRUPTS();
+	INSTR_TIME_SET_CURRENT(start);
+	HostCheck(job->host, cf_training_epoch(job->training, report));
+	INSTR_TIME_SET_CURRENT(end);
+	INSTR_TIME_SUBTRACT(end, start);
+	seconds = INSTR_TIME_GET_DOUBLE(end);
+
+	job->train_loss[job->n_done] = report->train_loss;
+	job->valid_loss[job->n_done] = report->valid_loss;
+	job->elapsed[job->n_done] = seconds;
+	job->n_done++;
+	NoticeEpoch(job, report, seconds);
+	return true;
+}
+
+static void
+DescribeLosses(TrainingJob *job)
+{
+	HeadRow    *row = &job->row;
+
+	HeadSet(row, HEAD_TRAIN_LOSS, Float8ArrayDatum(job->train_loss, job->n_done));
+	HeadSet(row, HEAD_VALID_LOSS, Float8ArrayDatum(job->valid_loss, job->n_done));
+	HeadSet(row, HEAD_ELAPSED, Float8ArrayDatum(job->elapsed, job->n_done));
+}
+
+void
+JobShowProgress(TrainingJob *job, Relation head)
+{
+	DescribeLosses(job);
+	HeadUpdate(head, &job->row);
+}
+
+void
+JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
+{
+	HeadRow    *row = &job->row;
+
+	cf_training_end(job->training);
+	job->training = NULL;
+	EmbeddingsWrite(&tables->users, &job->model.users, job->ratings->users, fresh);
+	EmbeddingsWrite(&tables->items, &job->model.items, job->ratings->items, fresh);
+
+	DescribeLosses(job);
+	HeadSet(row, HEAD_FINISHED, TimestampTzGetDatum(GetCurrentTimestamp()));
+	HeadSet(row, HEAD_STAMP, Int64GetDatum(HeadNewStamp()));
+	HeadSet(row, HEAD_MEAN_USER_BIAS, Float8GetDatum(job->model.users.mean_bias));
+	HeadSet(row, HEAD_MEAN_ITEM_BIAS, Float8GetDatum(job->model.items.mean_bias));
+	HeadUpdate(tables->head, row);
+}

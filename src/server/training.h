@@ -1,0 +1,72 @@
+/*
+ * training.h
+ *	  A training in a backend: from a source relation to stored embeddings.
+ *
+ *	 JobCreate -> JobRead -> JobBegin -> JobEpoch, until it returns false -> JobStore
+ *
+ * train() runs all of it in one transaction; retrain() commits in between.
+ * All memory is in the job's own context, which is a child of the one that is
+ * current when it is made, so that it can outlive transactions.  SPI is
+ * connected and a snapshot is active wherever tables are touched.
+ */
+#ifndef COLLAB_TRAINING_H
+#define COLLAB_TRAINING_H
+
+#include "core/cf_solver.h"
+#include "server/head.h"
+#include "server/model_tables.h"
+#include "server/options.h"
+#include "server/source.h"
+
+typedef struct TrainingJob
+{
+	MemoryContext context;
+	cf_host    *host;
+	cf_ratings *ratings;
+	cf_model	model;
+	cf_training *training;
+	cf_settings settings;
+	TrainOptions options;
+	Source		source;
+	bool		warm_start;
+	int			n_done;			/* epochs finished */
+	float8	   *train_loss;		/* one an epoch */
+	float8	   *valid_loss;
+	float8	   *elapsed;		/* seconds */
+	HeadRow		row;			/* this training's row of the head */
+} TrainingJob;
+
+/* Options are checked before any work is done. */
+extern TrainingJob *JobCreate(const Source *source, const TrainOptions *options,
+							  bool warm_start);
+
+/*
+ * Give the job its row of the head, as the next generation, and insert it
+ * unfinished.  Rows that dead trainers left are deleted.
+ */
+extern void JobEnterHead(TrainingJob *job, Relation head, Oid users, Oid items);
+
+/* Read and freeze the ratings; NOTICEs tell what is odd about them. */
+extern void JobRead(TrainingJob *job);
+
+/*
+ * Begin to train.  "tables" and "current" are looked at for a warm start
+ * only: the present embeddings and their head row.
+ */
+extern void JobBegin(TrainingJob *job, const ModelTables *tables, const HeadRow *current);
+
+/* Train the next epoch; false when all are done.  Touches no table. */
+extern bool JobEpoch(TrainingJob *job, cf_epoch *report);
+
+/* Write the epochs so far into the job's row of the head. */
+extern void JobShowProgress(TrainingJob *job, Relation head);
+
+/* Write embeddings and the finished row. */
+extern void JobStore(TrainingJob *job, ModelTables *tables, bool fresh);
+
+extern void JobDestroy(TrainingJob *job);
+
+/* A snapshot that sees what this transaction has done so far, made active. */
+extern void PushFreshSnapshot(void);
+
+#endif							/* COLLAB_TRAINING_H */
