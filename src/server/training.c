@@ -58,6 +58,27 @@ JobDestroy(TrainingJob *job)
 	MemoryContextDelete(job->context);
 }
 
+static void
+RequireKeyType(const KeyType *source, const EmbeddingTable *table, const char *model)
+{
+	if (!KeyTypesMatch(source, &table->key_type))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s ids of model \"%s\" are of type %s, but those of the ratings of type %s",
+						SideName(table->side), model, format_type_be(table->key_type.type),
+						format_type_be(source->type)),
+				 errhint("Drop the model with collab.drop_model() to train it anew.")));
+}
+
+void
+JobRequireKeyTypes(const TrainingJob *job, const ModelTables *tables)
+{
+	const char *model = RelationGetRelationName(tables->head);
+
+	RequireKeyType(&job->source.user_key, &tables->users, model);
+	RequireKeyType(&job->source.item_key, &tables->items, model);
+}
+
 /* The row's values that are known before the ratings are read. */
 static void
 DescribeStart(TrainingJob *job, Relation head, int64 generation, Oid users, Oid items)

@@ -40,6 +40,9 @@ typedef struct TrainingJob
 extern TrainingJob *JobCreate(const Source *source, const TrainOptions *options,
 							  bool warm_start);
 
+/* The source's ids must fit the tables' keys: 42804 where they do not. */
+extern void JobRequireKeyTypes(const TrainingJob *job, const ModelTables *tables);
+
 /*
  * Give the job its row of the head, as the next generation, and insert it
  * unfinished.  Rows that dead trainers left are deleted.

@@ -1,0 +1,162 @@
+/*
+ * models.c
+ *	  collab.history(), collab.drop_model(), collab.touch(): looking after models.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "server/arguments.h"
+#include "server/compat.h"
+#include "server/head.h"
+#include "server/model_tables.h"
+#include "server/relation_scan.h"
+#include "server/training.h"
+
+PG_FUNCTION_INFO_V1(collab_history);
+PG_FUNCTION_INFO_V1(collab_drop_model);
+PG_FUNCTION_INFO_V1(collab_touch);
+
+static int
+CompareGenerations(const ListCell *a, const ListCell *b)
+{
+	int64		generation_a = HeadInt64(lfirst(a), HEAD_GENERATION, 0);
+	int64		generation_b = HeadInt64(lfirst(b), HEAD_GENERATION, 0);
+
+	return generation_a < generation_b ? -1 : generation_a > generation_b;
+}
+
+static void
+SetFloat8OrNull(Datum *values, bool *nulls, int column, const float8 *array, int n, int i)
+{
+	nulls[column] = i >= n || isnan(array[i]);
+	values[column] = nulls[column] ? (Datum) 0 : Float8GetDatum(array[i]);
+}
+
+static void
+AddGeneration(FunctionCallInfo fcinfo, const HeadRow *row)
+{
+	int			n_train;
+	int			n_valid;
+	int			n_elapsed;
+	float8	   *train_loss = HeadFloat8Array(row, HEAD_TRAIN_LOSS, &n_train);
+	float8	   *valid_loss = HeadFloat8Array(row, HEAD_VALID_LOSS, &n_valid);
+	float8	   *elapsed = HeadFloat8Array(row, HEAD_ELAPSED, &n_elapsed);
+
+	for (int epoch = 0; epoch < n_train; epoch++)
+	{
+		Datum		values[6];
+		bool		nulls[6] = {false};
+
+		values[0] = row->values[HEAD_GENERATION];
+		values[1] = Int32GetDatum(epoch + 1);
+		SetFloat8OrNull(values, nulls, 2, train_loss, n_train, epoch);
+		SetFloat8OrNull(values, nulls, 3, valid_loss, n_valid, epoch);
+		nulls[4] = epoch >= n_elapsed || !isfinite(elapsed[epoch]);
+		values[4] = nulls[4] ? (Datum) 0 : IntervalFromSeconds(elapsed[epoch]);
+		values[5] = row->values[HEAD_FINISHED];
+		nulls[5] = row->nulls[HEAD_FINISHED];
+		AddResultRow(fcinfo, values, nulls);
+	}
+}
+
+Datum
+collab_history(PG_FUNCTION_ARGS)
+{
+	Relation	head;
+	List	   *rows;
+	ListCell   *cell;
+
+	BeginRows(fcinfo);
+	head = ModelOpenHead(PG_GETARG_OID(0));
+	rows = HeadReadAll(head);
+	list_sort(rows, CompareGenerations);
+	foreach(cell, rows)
+		AddGeneration(fcinfo, lfirst(cell));
+	table_close(head, NoLock);
+	return (Datum) 0;
+}
+
+Datum
+collab_drop_model(PG_FUNCTION_ARGS)
+{
+	PreventCommandIfReadOnly("collab.drop_model()");
+	SPI_connect();
+	PushFreshSnapshot();
+	ModelDrop(PG_GETARG_OID(0));
+	PopActiveSnapshot();
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* The weighted mean bias of an embedding table, as a subquery. */
+static char *
+MeanBiasQuery(Relation relation)
+{
+	return psprintf("(SELECT COALESCE("
+					"pg_catalog.sum(bias::pg_catalog.float8 OPERATOR(pg_catalog.*) n_ratings::pg_catalog.float8) "
+					"OPERATOR(pg_catalog./) NULLIF(pg_catalog.sum(n_ratings::pg_catalog.float8), 0), 0) "
+					"FROM ONLY %s)", QualifiedName(RelationGetRelid(relation)));
+}
+
+static char *
+CountQuery(Relation relation)
+{
+	return psprintf("(SELECT pg_catalog.count(*) FROM ONLY %s)",
+					QualifiedName(RelationGetRelid(relation)));
+}
+
+/* A new stamp for the current row, and what it says of the embeddings anew. */
+static void
+RefreshHead(const ModelTables *tables, int64 generation)
+{
+	Oid			types[] = {INT8OID, INT8OID};
+	Datum		values[] = {Int64GetDatum(HeadNewStamp()), Int64GetDatum(generation)};
+	char	   *command = psprintf("UPDATE ONLY %s SET stamp = $1, n_users = %s, n_items = %s, "
+								   "mean_user_bias = %s, mean_item_bias = %s "
+								   "WHERE generation OPERATOR(pg_catalog.=) $2",
+								   QualifiedName(RelationGetRelid(tables->head)),
+								   CountQuery(tables->users.relation),
+								   CountQuery(tables->items.relation),
+								   MeanBiasQuery(tables->users.relation),
+								   MeanBiasQuery(tables->items.relation));
+	int			result = SPI_execute_with_args(command, 2, types, values, NULL, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not touch a model: %s", SPI_result_code_string(result));
+}
+
+Datum
+collab_touch(PG_FUNCTION_ARGS)
+{
+	Oid			head = PG_GETARG_OID(0);
+	ModelTables tables;
+	HeadRow		row;
+
+	PreventCommandIfReadOnly("collab.touch()");
+	SPI_connect();
+	PushFreshSnapshot();
+	(void) ModelOpenForWrite(head, &tables, &row);
+	ModelClose(&tables);
+	PopActiveSnapshot();
+
+	ModelLock(head, false, false);
+	PushFreshSnapshot();
+	if (!ModelOpenForWrite(head, &tables, &row))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model \"%s\" has never been trained",
+						RelationGetRelationName(tables.head))));
+	RefreshHead(&tables, HeadInt64(&row, HEAD_GENERATION, 0));
+	ModelClose(&tables);
+	PopActiveSnapshot();
+	SPI_finish();
+	PG_RETURN_VOID();
+}

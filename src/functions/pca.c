@@ -1,0 +1,162 @@
+/*
+ * pca.c
+ *	  collab.pca_project(), collab.pca_explained(): principal components of
+ *	  the items' factors.
+ *
+ * Items without training ratings have no factors and take no part.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+
+#include "core/cf_pca.h"
+#include "server/arguments.h"
+#include "server/blas.h"
+#include "server/cache.h"
+#include "server/compat.h"
+#include "server/host.h"
+
+PG_FUNCTION_INFO_V1(collab_pca_project);
+PG_FUNCTION_INFO_V1(collab_pca_project_typed);
+PG_FUNCTION_INFO_V1(collab_pca_explained);
+
+/* A fit to the items, or to the most rated of them. */
+typedef struct ItemComponents
+{
+	cf_host    *host;
+	CachedModel *model;
+	uint32	   *rows;			/* most rated first, then in key order */
+	size_t		n_rows;
+	cf_pca		pca;
+} ItemComponents;
+
+static int
+CompareByRatings(const void *a, const void *b, void *arg)
+{
+	const cf_side *items = arg;
+	uint32		row_a = *(const uint32 *) a;
+	uint32		row_b = *(const uint32 *) b;
+
+	if (items->n_ratings[row_a] != items->n_ratings[row_b])
+		return items->n_ratings[row_a] > items->n_ratings[row_b] ? -1 : 1;
+	return row_a < row_b ? -1 : row_a > row_b;
+}
+
+static void
+SelectItems(ItemComponents *fit, int64 top)
+{
+	cf_side    *items = &fit->model->model.items;
+
+	fit->rows = MemoryContextAllocHuge(CurrentMemoryContext,
+									   Max(items->n_rows, 1) * sizeof(uint32));
+	fit->n_rows = 0;
+	for (uint32 row = 0; row < items->n_rows; row++)
+		if (items->n_ratings[row] > 0)
+			fit->rows[fit->n_rows++] = row;
+	qsort_arg(fit->rows, fit->n_rows, sizeof(uint32), CompareByRatings, items);
+	fit->n_rows = Min(fit->n_rows, (size_t) top);
+}
+
+/* Arguments: model, n_components, and "top" at the given place. */
+static bool
+FitItems(FunctionCallInfo fcinfo, int arg_top, ItemComponents *fit)
+{
+	int32		n_components = PositiveArgument(fcinfo, 1, "n_components");
+	int64		top = PG_ARGISNULL(arg_top) ? PG_INT64_MAX : PositiveArgument(fcinfo, arg_top, "top");
+	uint32		n_factors;
+
+	BeginRows(fcinfo);
+	if (PG_ARGISNULL(0))
+		return false;
+	fit->host = HostCreate(CurrentMemoryContext, MaxMemory());
+	fit->model = CachedModelGet(fcinfo->flinfo, PG_GETARG_OID(0), NEED_ITEMS);
+	n_factors = fit->model->model.items.n_factors;
+	if ((uint32) n_components > n_factors)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("n_components must be at most %u, the number of factors of model \"%s\"",
+						n_factors, fit->model->name)));
+	SelectItems(fit, top);
+	if (fit->n_rows == 0)
+		return false;
+	HostCheck(fit->host, cf_pca_fit(fit->host, Blas(), &fit->model->model.items, fit->rows,
+									fit->n_rows, n_components, &fit->pca));
+	return true;
+}
+
+static Datum
+ProjectionDatum(const cf_pca *pca, const float *factors, float *buffer, Datum *elements)
+{
+	cf_pca_project(pca, factors, buffer);
+	for (uint32 c = 0; c < pca->n_components; c++)
+		elements[c] = Float4GetDatum(buffer[c]);
+	return PointerGetDatum(construct_array(elements, pca->n_components, FLOAT4OID,
+										   sizeof(float4), true, TYPALIGN_INT));
+}
+
+static Datum
+PcaProject(FunctionCallInfo fcinfo, int item_type, int arg_top)
+{
+	ItemComponents fit;
+	const cf_side *items;
+	float	   *buffer;
+	Datum	   *elements;
+	Oid			type;
+
+	if (!FitItems(fcinfo, arg_top, &fit))
+		return (Datum) 0;
+	type = ItemResultType(fcinfo, item_type, fit.model,
+						  "collab.pca_project(model, n_components, NULL::%s)");
+	items = &fit.model->model.items;
+	buffer = palloc(fit.pca.n_components * sizeof(float));
+	elements = palloc(fit.pca.n_components * sizeof(Datum));
+	for (size_t i = 0; i < fit.n_rows; i++)
+	{
+		uint32		row = fit.rows[i];
+		Datum		values[3];
+		bool		nulls[3] = {false};
+
+		CHECK_FOR_INTERRUPTS();
+		values[0] = KeyToDatum(type, cf_dict_key(fit.model->items.dict, row));
+		values[1] = ProjectionDatum(&fit.pca, cf_side_row(items, row), buffer, elements);
+		values[2] = Int64GetDatum(items->n_ratings[row]);
+		AddResultRow(fcinfo, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+Datum
+collab_pca_project(PG_FUNCTION_ARGS)
+{
+	return PcaProject(fcinfo, -1, 2);
+}
+
+Datum
+collab_pca_project_typed(PG_FUNCTION_ARGS)
+{
+	return PcaProject(fcinfo, 2, 3);
+}
+
+Datum
+collab_pca_explained(PG_FUNCTION_ARGS)
+{
+	ItemComponents fit;
+
+	if (!FitItems(fcinfo, 2, &fit))
+		return (Datum) 0;
+	for (uint32 c = 0; c < fit.pca.n_components; c++)
+	{
+		Datum		values[3];
+		bool		nulls[3] = {false};
+
+		values[0] = Int32GetDatum((int32) c + 1);
+		values[1] = Float8GetDatum(fit.pca.variance[c]);
+		nulls[2] = fit.pca.total_variance <= 0;
+		values[2] = nulls[2] ? (Datum) 0 :
+			Float8GetDatum(fit.pca.variance[c] / fit.pca.total_variance);
+		AddResultRow(fcinfo, values, nulls);
+	}
+	return (Datum) 0;
+}

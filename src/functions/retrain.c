@@ -1,0 +1,242 @@
+/*
+ * retrain.c
+ *	  collab.retrain(): the next generation of a model.
+ *
+ * Called on its own, as CALL by a client or by pg_cron, it commits after it
+ * has entered itself in the head and after each epoch, so that others see
+ * the losses grow, and holds no snapshot while it computes.  The last
+ * transaction writes the embeddings and finishes the head's row at once:
+ * readers see the old generation, then the new one, and never a mixture.
+ * Within a transaction block or a function it does all of it in that
+ * transaction.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/snapmgr.h"
+
+#include "server/arguments.h"
+#include "server/compat.h"
+#include "server/training.h"
+
+PG_FUNCTION_INFO_V1(collab_retrain);
+
+enum
+{
+	ARG_MODEL,
+	ARG_WARM_START,
+	ARG_NOWAIT,
+	ARG_RATINGS,
+	ARG_OPTIONS
+};
+
+typedef struct Retraining
+{
+	TrainingJob *job;
+	Oid			head;
+	Oid			users;			/* as they were when it began */
+	Oid			items;
+	bool		atomic;			/* the caller's transaction; no commits */
+} Retraining;
+
+/*
+ * Open the tables under a fresh snapshot, with all checks, in each
+ * transaction anew: between two of them anything may have been altered.
+ */
+static void
+OpenTables(Retraining *run, ModelTables *tables, HeadRow *current)
+{
+	PushFreshSnapshot();
+	(void) ModelOpenForWrite(run->head, tables, current);
+	if (run->job != NULL && (RelationGetRelid(tables->users.relation) != run->users ||
+							 RelationGetRelid(tables->items.relation) != run->items))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the tables of model \"%s\" were changed while it was being trained",
+						RelationGetRelationName(tables->head))));
+}
+
+static void
+CloseTables(ModelTables *tables)
+{
+	ModelClose(tables);
+	PopActiveSnapshot();
+}
+
+static void
+Commit(const Retraining *run)
+{
+	if (!run->atomic)
+		SPI_commit();
+}
+
+/* The source that the head row names, or another that was asked for. */
+static Source
+FindSource(FunctionCallInfo fcinfo, const HeadRow *current, const char *model)
+{
+	Source		source;
+	Oid			relid;
+
+	if (!PG_ARGISNULL(ARG_RATINGS))
+		relid = PG_GETARG_OID(ARG_RATINGS);
+	else if (current->nulls[HEAD_SOURCE])
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("model \"%s\" was not trained on a table", model),
+				 errhint("Give one with ratings => 'the_table'.")));
+	else
+		relid = SourceFind(TextDatumGetCString(current->values[HEAD_SOURCE]), model);
+
+	if (current->nulls[HEAD_USER_COLUMN] || current->nulls[HEAD_ITEM_COLUMN] ||
+		current->nulls[HEAD_RATING_COLUMN])
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("head of model \"%s\" does not name the columns of its ratings", model)));
+	SourceOpen(&source, relid,
+			   NameStr(*DatumGetName(current->values[HEAD_USER_COLUMN])),
+			   NameStr(*DatumGetName(current->values[HEAD_ITEM_COLUMN])),
+			   NameStr(*DatumGetName(current->values[HEAD_RATING_COLUMN])));
+	return source;
+}
+
+/* Options as they were given to the training before, under those given now. */
+static TrainOptions
+FindOptions(FunctionCallInfo fcinfo, const HeadRow *current, const char *model)
+{
+	TrainOptions options = {0};
+
+	if (current->nulls[HEAD_OPTIONS])
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("head of model \"%s\" does not hold its options", model),
+				 errhint("Train the model again with collab.train(..., replace => true).")));
+	OptionsFromJsonb(&options, DatumGetJsonbP(current->values[HEAD_OPTIONS]));
+	OptionsFromJsonb(&options, PG_GETARG_JSONB_P(ARG_OPTIONS));
+	OptionsCheck(&options);
+	return options;
+}
+
+/* First transaction: check everything, and enter the training in the head. */
+static void
+Enter(Retraining *run, FunctionCallInfo fcinfo)
+{
+	ModelTables tables;
+	HeadRow		current;
+	Source		source;
+	TrainOptions options;
+	const char *model;
+
+	OpenTables(run, &tables, &current);
+	model = RelationGetRelationName(tables.head);
+	options = FindOptions(fcinfo, &current, model);
+	source = FindSource(fcinfo, &current, model);
+	run->users = RelationGetRelid(tables.users.relation);
+	run->items = RelationGetRelid(tables.items.relation);
+	run->job = JobCreate(&source, &options, PG_GETARG_BOOL(ARG_WARM_START));
+	JobRequireKeyTypes(run->job, &tables);
+	JobEnterHead(run->job, tables.head, run->users, run->items);
+	CloseTables(&tables);
+	Commit(run);
+}
+
+/* Second: read the ratings, and the present embeddings for a warm start. */
+static void
+Read(Retraining *run)
+{
+	ModelTables tables;
+	HeadRow		current;
+
+	OpenTables(run, &tables, &current);
+	JobRead(run->job);
+	JobBegin(run->job, &tables, &current);
+	CloseTables(&tables);
+	Commit(run);
+}
+
+/* One a epoch: the losses so far, for others to see. */
+static void
+ShowProgress(Retraining *run)
+{
+	ModelTables tables;
+	HeadRow		current;
+
+	if (run->atomic)
+		return;
+	OpenTables(run, &tables, &current);
+	JobShowProgress(run->job, tables.head);
+	CloseTables(&tables);
+	Commit(run);
+}
+
+/* The last: embeddings and finished row together. */
+static void
+Store(Retraining *run)
+{
+	ModelTables tables;
+	HeadRow		current;
+
+	OpenTables(run, &tables, &current);
+	JobStore(run->job, &tables, false);
+	CloseTables(&tables);
+	Commit(run);
+}
+
+static void
+Retrain(Retraining *run, FunctionCallInfo fcinfo)
+{
+	cf_epoch	report;
+
+	Enter(run, fcinfo);
+	Read(run);
+	while (JobEpoch(run->job, &report))
+		ShowProgress(run);
+	Store(run);
+}
+
+/* Privileges come before the lock: nobody waits for what they may not do. */
+static void
+CheckBeforeLock(Retraining *run)
+{
+	ModelTables tables;
+	HeadRow		current;
+
+	OpenTables(run, &tables, &current);
+	CloseTables(&tables);
+}
+
+Datum
+collab_retrain(PG_FUNCTION_ARGS)
+{
+	bool		called = fcinfo->context != NULL && IsA(fcinfo->context, CallContext);
+	Retraining	run = {0};
+	MemoryContext work;
+
+	RequireArgument(fcinfo, ARG_MODEL, "model");
+	RequireArgument(fcinfo, ARG_WARM_START, "warm_start");
+	RequireArgument(fcinfo, ARG_NOWAIT, "nowait");
+	RequireArgument(fcinfo, ARG_OPTIONS, "options");
+	PreventCommandIfReadOnly("collab.retrain()");
+	run.head = PG_GETARG_OID(ARG_MODEL);
+	run.atomic = !called || castNode(CallContext, fcinfo->context)->atomic;
+
+	/* transactions come and go, the portal stays */
+	work = AllocSetContextCreate(PortalContext, "collab retrain", ALLOCSET_DEFAULT_SIZES);
+	SPI_connect_ext(run.atomic ? 0 : SPI_OPT_NONATOMIC);
+	MemoryContextSwitchTo(work);
+
+	CheckBeforeLock(&run);
+	ModelLock(run.head, !run.atomic, PG_GETARG_BOOL(ARG_NOWAIT));
+	Retrain(&run, fcinfo);
+	if (!run.atomic)
+		ModelUnlock(run.head);
+
+	SPI_finish();
+	MemoryContextDelete(work);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,86 @@
+/*
+ * arguments.c
+ *	  What SQL-callable functions share in reading arguments and returning rows.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "server/arguments.h"
+#include "server/compat.h"
+
+void
+RequireArgument(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be NULL", name)));
+}
+
+int32
+PositiveArgument(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	int32		value;
+
+	RequireArgument(fcinfo, argument, name);
+	value = PG_GETARG_INT32(argument);
+	if (value < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be at least 1", name)));
+	return value;
+}
+
+Oid
+ItemResultType(FunctionCallInfo fcinfo, int argument, const CachedModel *model, const char *call)
+{
+	const KeyType *key_type = &model->items.key_type;
+	Oid			type = INT8OID;
+
+	if (argument >= 0)
+	{
+		type = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, argument));
+		if (!PG_ARGISNULL(argument))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("item_type must be NULL: only its type counts"),
+					 errhint("Call %s.", psprintf(call, format_type_be(key_type->type)))));
+	}
+	if (KeyFamilyOf(type) != key_type->family)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("item ids of model \"%s\" are of type %s, not %s", model->name,
+						format_type_be(key_type->type), format_type_be(type)),
+				 errhint("Call %s.", psprintf(call, format_type_be(key_type->type)))));
+	return type;
+}
+
+void
+BeginRows(FunctionCallInfo fcinfo)
+{
+	InitMaterializedSRF(fcinfo, 0);
+}
+
+void
+AddResultRow(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+Datum
+IntervalFromSeconds(double seconds)
+{
+	Interval   *interval = palloc0(sizeof(Interval));
+
+	interval->time = (TimeOffset) rint(seconds * USECS_PER_SEC);
+	return IntervalPGetDatum(interval);
+}

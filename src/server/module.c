@@ -1,0 +1,39 @@
+/*
+ * module.c
+ *	  The library's entry: settings and callbacks.  Starts nothing.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+#include "server/cache.h"
+#include "server/compat.h"
+#include "server/host.h"
+
+#ifdef PG_MODULE_MAGIC_EXT
+PG_MODULE_MAGIC_EXT(.name = "collab", .version = "0.1.0");
+#else
+PG_MODULE_MAGIC;
+#endif
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	DefineCustomIntVariable("collab.max_memory",
+							"Memory that a training may take.",
+							"A training that would need more is refused.",
+							&collab_max_memory,
+							2 * 1024 * 1024, 1024, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("collab.cache_size",
+							"Memory in which a session keeps models that no query is reading.",
+							"The least recently used go first.",
+							&collab_cache_size,
+							256 * 1024, 0, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("collab");
+	CacheInit();
+}
