@@ -53,11 +53,9 @@ $(CORE_OBJS) $(CORE_OBJS:.o=.bc): override CPPFLAGS := $(core_cppflags)
 $(CORE_OBJS): override CFLAGS += $(CORE_CFLAGS)
 $(CORE_OBJS:.o=.bc): override BITCODE_CFLAGS += $(CORE_CFLAGS)
 
-# A build elsewhere than in the source tree needs the folders.
-object_dirs := $(sort $(dir $(OBJS)))
-$(OBJS) $(OBJS:.o=.bc): | $(object_dirs)
-$(object_dirs):
-	@$(MKDIR_P) $@
+# A build elsewhere than in the source tree needs the folders (not as targets:
+# VPATH would find those of the source tree).
+$(shell $(MKDIR_P) $(sort $(dir $(OBJS))))
 
 # Objects follow their headers also where the server was built without --enable-depend.
 ifneq ($(autodepend),yes)
