@@ -81,9 +81,10 @@ restore_createcluster() {
 	createcluster_kept=
 }
 
-# need_server [NAME...]: what building and running takes, and further packages.
-# The server is that of PG_CONFIG, else of PG_MAJOR, else the one that
-# extensions can be built for here, else the distribution's own.
+# need_server [NAME...]: what building and running takes, and further packages
+# (@ in a name stands for the server's major version).  The server is that of
+# PG_CONFIG, else of PG_MAJOR, else the newest that extensions can be built for
+# here, else the distribution's own.
 need_server() {
 	local dir
 	if [ -z "${PG_CONFIG-}" ]; then
@@ -104,7 +105,7 @@ need_server() {
 	fi
 	PG_CONFIG=$(command -v "$PG_CONFIG") || die 'there is no pg_config: set PG_CONFIG'
 	PG_MAJOR=$("$PG_CONFIG" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
-	need_packages libopenblas0 gcc make libc6-dev perl "$@"
+	need_packages libopenblas0 gcc make libc6-dev perl "${@//@/$PG_MAJOR}"
 }
 
 #
