@@ -298,3 +298,22 @@ load_movielens() {
 	shift
 	(cd "$dir" && sql "$@" -f "$root/examples/movielens.sql")
 }
+
+# load_splits FOLDER: table lines (line, user_id, title, rating) and table
+# splits (split, line): the held-out lines of FOLDER/splits/NAME.valid with
+# plain numbers as names, else of one split that is made here.
+load_splits() {
+	local file
+	load_movielens "$1"
+	sql -c 'CREATE TABLE lines (line integer, user_id integer, title text, rating real);
+		CREATE TABLE splits (split text, line integer);
+		CREATE TEMPORARY TABLE raw (line serial, user_id integer, item_id integer, rating real, seconds bigint)' \
+		-c "\\copy raw (user_id, item_id, rating, seconds) FROM '$1/u.data'" \
+		-c 'INSERT INTO lines SELECT line, user_id, title, rating FROM raw JOIN movies USING (item_id) ORDER BY line'
+	for file in "$1"/splits/[0-9]*.valid; do
+		[ -r "$file" ] || continue
+		sed "s/^/$(basename "$file" .valid)\t/" "$file" | sql -c '\copy splits FROM STDIN'
+	done
+	sql -c "INSERT INTO splits SELECT 'hash', line FROM lines
+		WHERE hashint8extended(line, 0) % 5 = 0 AND NOT EXISTS (SELECT FROM splits)"
+}
