@@ -50,7 +50,8 @@ extern cf_key cf_dict_key(const cf_dict *dict, uint32_t row);
 
 /*
  * Renumber in key order.  "*rank" (to be given to cf_free) tells for each old
- * number its new one.  Slack that growing left behind is given back.
+ * number its new one.  Slack that growing left behind is given back.  When
+ * it fails the dictionary can only be destroyed.
  */
 extern cf_status cf_dict_sort(cf_dict *dict, uint32_t **rank);
 

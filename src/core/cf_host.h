@@ -23,7 +23,8 @@ typedef enum cf_status
 	CF_STOPPED,					/* the host said stop */
 	CF_NO_MEMORY,				/* the host's allocator returned NULL */
 	CF_MEMORY_LIMIT,			/* host->wanted would pass host->limit */
-	CF_TOO_MANY,				/* more than CF_MAX_ROWS users or items */
+	CF_TOO_MANY,				/* more than CF_MAX_ROWS users or items, or too
+								 * many steps to count */
 	CF_NO_RATINGS,				/* nothing to train on */
 	CF_NOT_FINITE,				/* the loss is infinite or not a number */
 	CF_NO_CONVERGENCE			/* LAPACK found no decomposition */
@@ -52,11 +53,11 @@ extern void cf_host_init(cf_host *host);
 /*
  * Take an array of "count" elements of "size" bytes, aligned to 64 bytes and
  * not cleared.  NULL: refused, and host->failure says why.  An empty array is
- * a valid block.
+ * a valid block.  What is accounted for is cf_block_memory(count, size).
  */
 extern void *cf_alloc(cf_host *host, size_t count, size_t size);
 
-/* The same, cleared. */
+/* The same, cleared.  Polls the host: failure may be CF_STOPPED. */
 extern void *cf_alloc_zero(cf_host *host, size_t count, size_t size);
 
 /*
@@ -76,5 +77,8 @@ extern bool cf_should_stop(cf_host *host);
 /* Sums and products that stay at SIZE_MAX instead of wrapping around. */
 extern size_t cf_size_add(size_t a, size_t b);
 extern size_t cf_size_mul(size_t a, size_t b);
+
+/* Bytes that a block of this shape counts for, alignment included. */
+extern size_t cf_block_memory(size_t count, size_t size);
 
 #endif							/* CF_HOST_H */

@@ -11,6 +11,7 @@
 #ifndef CF_KERNELS_H
 #define CF_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* What Adam does to a parameter that has a gradient in this step. */

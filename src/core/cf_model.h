@@ -82,8 +82,9 @@ cf_side_bias(const cf_side *side, uint32_t row)
 /*
  * Start the embeddings of all rows that have training ratings: normal,
  * wrapped at two deviations, times "scale"; bias too where the model has it.
+ * The others are left as they are.  Polls the host.
  */
-extern void cf_model_start(cf_model *model, uint64_t seed, float scale);
+extern cf_status cf_model_start(cf_model *model, uint64_t seed, float scale);
 
 /* Mean biases, and cold rows to (mean bias, zero factors). */
 extern void cf_model_settle(cf_model *model);

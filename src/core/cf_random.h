@@ -21,6 +21,9 @@ typedef enum cf_stream
 	CF_STREAM_SHUFFLE			/* the order of the ratings in an epoch */
 } cf_stream;
 
+/* The generator itself: four words from a counter and a key. */
+extern void cf_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+
 /* Four 32-bit words for the counter (stream, row, index) under "seed". */
 extern void cf_random_block(uint64_t seed, uint32_t stream, uint64_t row,
 							uint32_t index, uint32_t out[4]);

@@ -1,0 +1,71 @@
+/*
+ * cf_kernels.c
+ *	  The inner loops, compiled for several levels of CPU.
+ */
+#include <math.h>
+
+#include "cf_kernels.h"
+
+#define KERNEL(name)	name##_baseline
+#define TARGET
+#define LANES			16
+#define LEVEL_NAME		"baseline"
+#include "cf_kernels_body.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HAVE_X86_LEVELS
+
+#define KERNEL(name)	name##_avx2
+#define TARGET			__attribute__((target("avx2,fma")))
+#define LANES			16
+#define LEVEL_NAME		"avx2"
+#include "cf_kernels_body.h"
+
+#define KERNEL(name)	name##_avx512
+#define TARGET			__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
+#define LANES			32
+#define LEVEL_NAME		"avx512"
+#include "cf_kernels_body.h"
+#endif
+
+#ifdef HAVE_X86_LEVELS
+static bool
+cpu_has_avx2(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static bool
+cpu_has_avx512(void)
+{
+	return cpu_has_avx2() && __builtin_cpu_supports("avx512f") &&
+		__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+		__builtin_cpu_supports("avx512bw");
+}
+#endif
+
+const cf_kernels *
+cf_kernels_level(int level)
+{
+	if (level == 0)
+		return &kernels_baseline;
+#ifdef HAVE_X86_LEVELS
+	__builtin_cpu_init();
+	if (level == 1 && cpu_has_avx2())
+		return &kernels_avx2;
+	if (level == 2 && cpu_has_avx512())
+		return &kernels_avx512;
+#endif
+	return NULL;
+}
+
+const cf_kernels *
+cf_kernels_best(void)
+{
+	const cf_kernels *best = NULL;
+	int			level;
+
+	for (level = CF_KERNEL_LEVELS - 1; best == NULL; level--)
+		best = cf_kernels_level(level);
+	return best;
+}

@@ -1,0 +1,576 @@
+/*
+ * cf_ratings.c
+ *	  The ratings of a training: a builder, then frozen arrays.
+ *
+ * Freezing takes no second copy of the ratings.  The validation part is
+ * marked in the top bit of the user's number, which CF_MAX_ROWS leaves free,
+ * so that one sort in place both parts and orders.
+ *
+ * The sort is a radix sort from the most significant byte on, in place
+ * ("American flag": McIlroy, Bostic, McIlroy: "Engineering Radix Sort",
+ * 1993), over the 12 bytes of a rating.  Bytes in which a range does not
+ * differ cost one look, short ranges go to insertion sort, and the depth is
+ * at most 12: there is no bad case.
+ */
+#include <string.h>
+
+#include "cf_random.h"
+#include "cf_ratings.h"
+
+#define FIRST_ROWS		1024
+#define ROWS_AT_ONCE	65536	/* between two polls */
+#define SHORT_RANGE		24		/* sorted by insertion */
+#define KEY_BYTES		12
+#define VALID_MARK		0x80000000u
+#define SWAPS_AHEAD		64		/* drawn and prefetched before they are done */
+
+/* ---------- builder ---------- */
+
+cf_status
+cf_ratings_create(cf_host *host, cf_key_kind user_kind, cf_key_kind item_kind,
+				  cf_ratings **ratings)
+{
+	cf_ratings *new = cf_alloc(host, 1, sizeof(cf_ratings));
+	cf_status	status;
+
+	if (new == NULL)
+		return host->failure;
+	memset(new, 0, sizeof(*new));
+	new->host = host;
+	status = cf_dict_create(host, user_kind, &new->users);
+	if (status == CF_OK)
+		status = cf_dict_create(host, item_kind, &new->items);
+	if (status != CF_OK)
+	{
+		cf_ratings_destroy(new);
+		return status;
+	}
+	*ratings = new;
+	return CF_OK;
+}
+
+void
+cf_ratings_destroy(cf_ratings *ratings)
+{
+	cf_host    *host;
+
+	if (ratings == NULL)
+		return;
+	host = ratings->host;
+	cf_dict_destroy(ratings->users);
+	cf_dict_destroy(ratings->items);
+	cf_free(host, ratings->rows);
+	cf_free(host, ratings->user_counts);
+	cf_free(host, ratings->item_counts);
+	cf_free(host, ratings);
+}
+
+static cf_status
+resize_rows(cf_ratings *ratings, size_t capacity)
+{
+	cf_rating  *rows = cf_realloc(ratings->host, ratings->rows, capacity,
+								  sizeof(cf_rating));
+
+	if (rows == NULL)
+		return ratings->host->failure;
+	ratings->rows = rows;
+	ratings->capacity = capacity;
+	return CF_OK;
+}
+
+cf_status
+cf_ratings_add(cf_ratings *ratings, cf_key user, cf_key item, float value)
+{
+	cf_rating	row;
+	cf_status	status = CF_OK;
+
+	if (ratings->n_rows == ratings->capacity)
+		status = resize_rows(ratings, ratings->capacity + ratings->capacity / 2 + FIRST_ROWS);
+	if (status == CF_OK)
+		status = cf_dict_add(ratings->users, user, &row.user);
+	if (status == CF_OK)
+		status = cf_dict_add(ratings->items, item, &row.item);
+	if (status != CF_OK)
+		return status;
+	row.value = value + 0.0f;	/* makes -0 of the same bits as 0 */
+	ratings->rows[ratings->n_rows++] = row;
+	return CF_OK;
+}
+
+/* ---------- the validation part ---------- */
+
+/* Users and items have seeds of their own: equal keys must not cancel out. */
+static uint64_t
+user_hash(cf_key_kind kind, cf_key key, uint64_t seed)
+{
+	return cf_key_hash(kind, key, seed);
+}
+
+static uint64_t
+item_hash(cf_key_kind kind, cf_key key, uint64_t seed)
+{
+	return cf_key_hash(kind, key, ~seed);
+}
+
+static uint64_t
+pair_hash(uint64_t user, uint64_t item)
+{
+	return cf_mix(user + (item ^ item >> 29) * UINT64_C(0x9E3779B97F4A7C15));
+}
+
+/* Pairs whose hash is below this are set aside: valid_part times 2^64. */
+static uint64_t
+valid_threshold(double valid_part)
+{
+	if (!(valid_part > 0.0))
+		return 0;
+	if (valid_part >= 1.0)
+		return UINT64_MAX;
+	return (uint64_t) (valid_part * 18446744073709551616.0);
+}
+
+bool
+cf_ratings_is_valid(cf_key_kind user_kind, cf_key user, cf_key_kind item_kind,
+					cf_key item, uint64_t seed, double valid_part)
+{
+	return pair_hash(user_hash(user_kind, user, seed),
+					 item_hash(item_kind, item, seed)) < valid_threshold(valid_part);
+}
+
+static bool
+stop_is_due(cf_host *host, size_t done)
+{
+	return done % ROWS_AT_ONCE == ROWS_AT_ONCE - 1 && cf_should_stop(host);
+}
+
+/* One hash a key, so that the pairs cost no look at keys. */
+static cf_status
+hash_keys(const cf_ratings *ratings, uint64_t *users, uint64_t *items, uint64_t seed)
+{
+	uint32_t	n_users = cf_dict_count(ratings->users);
+	uint32_t	n_items = cf_dict_count(ratings->items);
+	uint32_t	row;
+
+	for (row = 0; row < n_users; row++)
+	{
+		users[row] = user_hash(cf_dict_kind(ratings->users),
+							   cf_dict_key(ratings->users, row), seed);
+		if (stop_is_due(ratings->host, row))
+			return CF_STOPPED;
+	}
+	for (row = 0; row < n_items; row++)
+	{
+		items[row] = item_hash(cf_dict_kind(ratings->items),
+							   cf_dict_key(ratings->items, row), seed);
+		if (stop_is_due(ratings->host, row))
+			return CF_STOPPED;
+	}
+	return CF_OK;
+}
+
+static cf_status
+mark_pairs(cf_ratings *ratings, const uint64_t *users, const uint64_t *items,
+		   double valid_part)
+{
+	uint64_t	threshold = valid_threshold(valid_part);
+	size_t		n_valid = 0;
+	size_t		j;
+
+	for (j = 0; j < ratings->n_rows; j++)
+	{
+		cf_rating  *row = &ratings->rows[j];
+
+		if (pair_hash(users[row->user], items[row->item]) < threshold)
+		{
+			row->user |= VALID_MARK;
+			n_valid++;
+		}
+		if (stop_is_due(ratings->host, j))
+			return CF_STOPPED;
+	}
+	ratings->n_valid = n_valid;
+	ratings->n_train = ratings->n_rows - n_valid;
+	return CF_OK;
+}
+
+static cf_status
+mark_valid(cf_ratings *ratings, uint64_t seed, double valid_part)
+{
+	cf_host    *host = ratings->host;
+	uint64_t   *users = cf_alloc(host, cf_dict_count(ratings->users), sizeof(uint64_t));
+	uint64_t   *items = users == NULL ? NULL :
+		cf_alloc(host, cf_dict_count(ratings->items), sizeof(uint64_t));
+	cf_status	status = items == NULL ? host->failure : CF_OK;
+
+	if (status == CF_OK)
+		status = hash_keys(ratings, users, items, seed);
+	if (status == CF_OK)
+		status = mark_pairs(ratings, users, items, valid_part);
+	cf_free(host, users);
+	cf_free(host, items);
+	return status;
+}
+
+static cf_status
+clear_marks(cf_ratings *ratings)
+{
+	size_t		j;
+
+	for (j = 0; j < ratings->n_rows; j++)
+	{
+		ratings->rows[j].user &= ~VALID_MARK;
+		if (stop_is_due(ratings->host, j))
+			return CF_STOPPED;
+	}
+	if (ratings->n_train == 0)
+	{
+		ratings->n_train = ratings->n_valid;
+		ratings->n_valid = 0;
+	}
+	return CF_OK;
+}
+
+/* ---------- sorting ---------- */
+
+typedef struct row_sorter
+{
+	cf_host    *host;
+	size_t		work;			/* rows looked at since the last poll */
+} row_sorter;
+
+static bool
+sorter_stops(row_sorter *sorter, size_t work)
+{
+	sorter->work += work;
+	if (sorter->work < ROWS_AT_ONCE)
+		return false;
+	sorter->work = 0;
+	return cf_should_stop(sorter->host);
+}
+
+static inline uint32_t
+float_bits(float value)
+{
+	uint32_t	bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return bits;
+}
+
+static inline bool
+row_is_before(const cf_rating *a, const cf_rating *b)
+{
+	if (a->user != b->user)
+		return a->user < b->user;
+	if (a->item != b->item)
+		return a->item < b->item;
+	return float_bits(a->value) < float_bits(b->value);
+}
+
+static void
+insertion_sort(cf_rating *rows, size_t n)
+{
+	size_t		j;
+
+	for (j = 1; j < n; j++)
+	{
+		cf_rating	row = rows[j];
+		size_t		at = j;
+
+		for (; at > 0 && row_is_before(&row, &rows[at - 1]); at--)
+			rows[at] = rows[at - 1];
+		rows[at] = row;
+	}
+}
+
+/* Byte "depth" of the key, 0 being the most significant. */
+static inline unsigned
+key_byte(const cf_rating *row, int depth)
+{
+	uint32_t	word;
+
+	memcpy(&word, (const char *) row + (depth & ~3), sizeof(word));
+	return word >> (24 - 8 * (depth & 3)) & 0xFF;
+}
+
+static cf_status
+count_bytes(row_sorter *sorter, const cf_rating *rows, size_t n, int depth,
+			size_t counts[256])
+{
+	size_t		done = 0;
+
+	memset(counts, 0, 256 * sizeof(size_t));
+	while (done < n)
+	{
+		size_t		end = n - done < ROWS_AT_ONCE ? n : done + ROWS_AT_ONCE;
+
+		if (sorter_stops(sorter, end - done))
+			return CF_STOPPED;
+		for (; done < end; done++)
+			counts[key_byte(&rows[done], depth)]++;
+	}
+	return CF_OK;
+}
+
+/*
+ * Swap each row into the bucket of its byte.  At a stop the rows are still
+ * all there, in some order.
+ */
+static cf_status
+permute_by_byte(row_sorter *sorter, cf_rating *rows, int depth,
+				const size_t counts[256])
+{
+	size_t		next[256];
+	size_t		ends[256];
+	size_t		start = 0;
+	int			bucket;
+
+	for (bucket = 0; bucket < 256; bucket++)
+	{
+		next[bucket] = start;
+		start += counts[bucket];
+		ends[bucket] = start;
+	}
+	for (bucket = 0; bucket < 256; bucket++)
+	{
+		while (next[bucket] < ends[bucket])
+		{
+			cf_rating  *row = &rows[next[bucket]];
+			unsigned	byte = key_byte(row, depth);
+
+			if (byte == (unsigned) bucket)
+				next[bucket]++;
+			else
+			{
+				cf_rating  *other = &rows[next[byte]++];
+				cf_rating	swap = *other;
+
+				*other = *row;
+				*row = swap;
+			}
+			if (sorter_stops(sorter, 1))
+				return CF_STOPPED;
+		}
+	}
+	return CF_OK;
+}
+
+static cf_status
+radix_sort(row_sorter *sorter, cf_rating *rows, size_t n, int depth)
+{
+	size_t		counts[256];
+	size_t		start = 0;
+	int			bucket;
+	cf_status	status = CF_OK;
+
+	/* Pass over the bytes in which these rows do not differ. */
+	for (;; depth++)
+	{
+		if (n <= SHORT_RANGE)
+		{
+			insertion_sort(rows, n);
+			return sorter_stops(sorter, n) ? CF_STOPPED : CF_OK;
+		}
+		if (depth == KEY_BYTES)
+			return CF_OK;
+		status = count_bytes(sorter, rows, n, depth, counts);
+		if (status != CF_OK)
+			return status;
+		if (counts[key_byte(rows, depth)] != n)
+			break;
+	}
+	status = permute_by_byte(sorter, rows, depth, counts);
+	for (bucket = 0; bucket < 256 && status == CF_OK; bucket++)
+	{
+		if (counts[bucket] > 1)
+			status = radix_sort(sorter, rows + start, counts[bucket], depth + 1);
+		start += counts[bucket];
+	}
+	return status;
+}
+
+cf_status
+cf_ratings_sort(cf_host *host, cf_rating *rows, size_t n)
+{
+	row_sorter	sorter = {host, 0};
+	size_t		j;
+
+	/* A training may begin again with ratings that are in order still. */
+	for (j = 1; j < n && !row_is_before(&rows[j], &rows[j - 1]); j++)
+	{
+		if (stop_is_due(host, j))
+			return CF_STOPPED;
+	}
+	if (j >= n)
+		return CF_OK;
+	return radix_sort(&sorter, rows, n, 0);
+}
+
+/* ---------- freezing ---------- */
+
+/* Sort both dictionaries and give the rows their new numbers. */
+static cf_status
+order_keys(cf_ratings *ratings)
+{
+	uint32_t   *users = NULL;
+	uint32_t   *items = NULL;
+	size_t		j;
+	cf_status	status;
+
+	status = cf_dict_sort(ratings->users, &users);
+	if (status == CF_OK)
+		status = cf_dict_sort(ratings->items, &items);
+	for (j = 0; j < ratings->n_rows && status == CF_OK; j++)
+	{
+		ratings->rows[j].user = users[ratings->rows[j].user];
+		ratings->rows[j].item = items[ratings->rows[j].item];
+		if (stop_is_due(ratings->host, j))
+			status = CF_STOPPED;
+	}
+	cf_free(ratings->host, users);
+	cf_free(ratings->host, items);
+	return status;
+}
+
+static cf_status
+count_ratings(cf_ratings *ratings)
+{
+	cf_host    *host = ratings->host;
+	size_t		j;
+
+	ratings->user_counts = cf_alloc_zero(host, cf_dict_count(ratings->users), sizeof(int64_t));
+	if (ratings->user_counts == NULL)
+		return host->failure;
+	ratings->item_counts = cf_alloc_zero(host, cf_dict_count(ratings->items), sizeof(int64_t));
+	if (ratings->item_counts == NULL)
+		return host->failure;
+	for (j = 0; j < ratings->n_train; j++)
+	{
+		ratings->user_counts[ratings->rows[j].user]++;
+		ratings->item_counts[ratings->rows[j].item]++;
+		if (stop_is_due(host, j))
+			return CF_STOPPED;
+	}
+	return CF_OK;
+}
+
+static cf_status
+summarise(cf_ratings *ratings)
+{
+	float		low = ratings->rows[0].value;
+	float		high = low;
+	double		sum = 0.0;
+	size_t		j;
+
+	for (j = 0; j < ratings->n_rows; j++)
+	{
+		float		value = ratings->rows[j].value;
+
+		if (j < ratings->n_train)
+			sum += value;
+		low = value < low ? value : low;
+		high = value > high ? value : high;
+		if (stop_is_due(ratings->host, j))
+			return CF_STOPPED;
+	}
+	ratings->mean = sum / (double) ratings->n_train;
+	ratings->low = low;
+	ratings->high = high;
+	return CF_OK;
+}
+
+cf_status
+cf_ratings_freeze(cf_ratings *ratings, uint64_t seed, double valid_part)
+{
+	cf_status	status;
+
+	if (ratings->n_rows == 0)
+		return CF_NO_RATINGS;
+	status = resize_rows(ratings, ratings->n_rows);
+	if (status == CF_OK)
+		status = order_keys(ratings);
+	if (status == CF_OK)
+		status = mark_valid(ratings, seed, valid_part);
+	if (status == CF_OK)
+		status = cf_ratings_sort(ratings->host, ratings->rows, ratings->n_rows);
+	if (status == CF_OK)
+		status = clear_marks(ratings);
+	if (status == CF_OK)
+		status = count_ratings(ratings);
+	if (status == CF_OK)
+		status = summarise(ratings);
+	return status;
+}
+
+/* ---------- shuffling ---------- */
+
+/* The upper half of a * b: a random 64-bit number made one below b. */
+static inline uint64_t
+scale_down(uint64_t a, uint64_t b)
+{
+	uint64_t	low = (a & UINT32_MAX) * (b & UINT32_MAX);
+	uint64_t	middle = (a >> 32) * (b & UINT32_MAX) + (low >> 32);
+	uint64_t	other = (a & UINT32_MAX) * (b >> 32) + (middle & UINT32_MAX);
+
+	return (a >> 32) * (b >> 32) + (middle >> 32) + (other >> 32);
+}
+
+/*
+ * Draw the partners of the swaps last, last - 1, ...: "n" of them, an even
+ * number save at the very end.  Draw number "first" is that of the first.
+ */
+static void
+draw_partners(const cf_rating *rows, size_t last, size_t n, uint64_t seed,
+			  uint32_t epoch, uint64_t first, size_t *partners)
+{
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+	{
+		uint64_t	block = (first + j) / 2;
+		uint32_t	words[4];
+
+		cf_random_block(seed, CF_STREAM_SHUFFLE, epoch | block >> 32 << 32,
+						(uint32_t) block, words);
+		partners[j] = scale_down((uint64_t) words[1] << 32 | words[0], last - j + 1);
+		__builtin_prefetch(&rows[partners[j]], 1);
+		if (++j == n)
+			break;
+		partners[j] = scale_down((uint64_t) words[3] << 32 | words[2], last - j + 1);
+		__builtin_prefetch(&rows[partners[j]], 1);
+	}
+}
+
+cf_status
+cf_ratings_shuffle(cf_host *host, cf_rating *rows, size_t n, uint64_t seed,
+				   uint32_t epoch)
+{
+	size_t		partners[SWAPS_AHEAD];
+	size_t		total = n > 0 ? n - 1 : 0;
+	size_t		done = 0;
+	size_t		polled = 0;
+
+	while (done < total)
+	{
+		size_t		ahead = total - done < SWAPS_AHEAD ? total - done : SWAPS_AHEAD;
+		size_t		j;
+
+		draw_partners(rows, total - done, ahead, seed, epoch, done, partners);
+		for (j = 0; j < ahead; j++)
+		{
+			cf_rating  *row = &rows[total - done - j];
+			cf_rating	swap = *row;
+
+			*row = rows[partners[j]];
+			rows[partners[j]] = swap;
+		}
+		done += ahead;
+		if (done - polled >= ROWS_AT_ONCE)
+		{
+			polled = done;
+			if (cf_should_stop(host))
+				return CF_STOPPED;
+		}
+	}
+	return CF_OK;
+}
