@@ -69,7 +69,7 @@ endif
 core-check:
 	@for file in $(addprefix $(srcdir)/,$(CORE_OBJS:.o=.c)); do \
 		echo "$(CC) -std=c11 -Wall -Wextra -Werror -fsyntax-only $$file"; \
-		$(CC) -std=c11 -Wall -Wextra -Werror -fsyntax-only -D_POSIX_C_SOURCE=200809L "$$file" || exit 1; \
+		$(CC) -std=c11 -Wall -Wextra -Werror -fsyntax-only "$$file" || exit 1; \
 	done
 	@if grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"](postgres|server/|functions/|\.\./)' $(srcdir)/src/core/*.[ch]; \
 	then echo 'src/core must not reach outside itself' >&2; exit 1; fi
