@@ -37,7 +37,8 @@ PROVE_TESTS = test/t/*.pl
 # attributes that only gcc knows where the server was built by gcc.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -fvisibility=hidden $(clang_flags)
 clang_flags = $(if $(findstring clang,$(shell $(CC) --version)),-Wno-unknown-warning-option -Wno-ignored-attributes -Wno-ignored-optimization-argument)
-PG_CPPFLAGS = -I$(srcdir)/src
+# Before 16 the server's headers export nothing by themselves.
+PG_CPPFLAGS = -I$(srcdir)/src '-DPGDLLEXPORT=__attribute__((visibility("default")))'
 SHLIB_LINK = -lm -ldl -lpthread
 
 EXTRA_CLEAN = build $(EXTENSION)-$(EXTVERSION).zip

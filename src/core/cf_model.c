@@ -34,8 +34,8 @@ cf_model_init(cf_model *model, cf_host *host)
 	model->kernels = cf_kernels_best();
 }
 
-static void
-release_side(cf_side *side, cf_host *host)
+void
+cf_side_release(cf_side *side, cf_host *host)
 {
 	cf_free(host, side->rows);
 	cf_free(host, side->n_ratings);
@@ -45,8 +45,8 @@ release_side(cf_side *side, cf_host *host)
 void
 cf_model_release(cf_model *model)
 {
-	release_side(&model->users, model->host);
-	release_side(&model->items, model->host);
+	cf_side_release(&model->users, model->host);
+	cf_side_release(&model->items, model->host);
 }
 
 cf_status
@@ -63,7 +63,7 @@ cf_side_create(cf_side *side, cf_host *host, uint32_t n_rows, uint32_t n_factors
 	side->n_ratings = cf_alloc_zero(host, n_rows, sizeof(int64_t));
 	if (side->n_ratings == NULL)
 	{
-		release_side(side, host);
+		cf_side_release(side, host);
 		return host->failure;
 	}
 	side->n_rows = n_rows;
@@ -106,6 +106,23 @@ cf_side_append(cf_side *side, cf_host *host)
 	memset(cf_side_row(side, side->n_rows), 0, side->stride * sizeof(float));
 	side->n_ratings[side->n_rows] = 0;
 	side->n_rows++;
+	return CF_OK;
+}
+
+cf_status
+cf_side_trim(cf_side *side, cf_host *host)
+{
+	float	   *rows = cf_realloc(host, side->rows, side->n_rows, side->stride * sizeof(float));
+	int64_t    *n_ratings;
+
+	if (rows == NULL)
+		return host->failure;
+	side->rows = rows;
+	n_ratings = cf_realloc(host, side->n_ratings, side->n_rows, sizeof(int64_t));
+	if (n_ratings == NULL)
+		return host->failure;
+	side->n_ratings = n_ratings;
+	side->capacity = side->n_rows;
 	return CF_OK;
 }
 

@@ -64,6 +64,11 @@ extern cf_status cf_side_create(cf_side *side, cf_host *host, uint32_t n_rows,
 /* One more row, zero and cold: grows by doubling. */
 extern cf_status cf_side_append(cf_side *side, cf_host *host);
 
+/* Give back the room that growing left over. */
+extern cf_status cf_side_trim(cf_side *side, cf_host *host);
+
+extern void cf_side_release(cf_side *side, cf_host *host);
+
 /* Put row r at rank[r], for all r; rank is a permutation and is used up. */
 extern void cf_side_permute(cf_side *side, uint32_t *rank);
 

@@ -10,8 +10,8 @@
 #include "server/compat.h"
 #include "server/host.h"
 
-PG_FUNCTION_INFO_V1(collab_movie_bias);
-PG_FUNCTION_INFO_V1(collab_movie_bias_typed);
+COLLAB_FUNCTION(collab_movie_bias);
+COLLAB_FUNCTION(collab_movie_bias_typed);
 
 static void
 OfferBiases(cf_topk *top, const cf_side *items, bool lowest, int64 min_ratings)

@@ -14,11 +14,11 @@
 
 #include "server/compat.h"
 
-PG_FUNCTION_INFO_V1(collab_squared_error_accum);
-PG_FUNCTION_INFO_V1(collab_absolute_error_accum);
-PG_FUNCTION_INFO_V1(collab_error_combine);
-PG_FUNCTION_INFO_V1(collab_error_mean);
-PG_FUNCTION_INFO_V1(collab_error_root_mean);
+COLLAB_FUNCTION(collab_squared_error_accum);
+COLLAB_FUNCTION(collab_absolute_error_accum);
+COLLAB_FUNCTION(collab_error_combine);
+COLLAB_FUNCTION(collab_error_mean);
+COLLAB_FUNCTION(collab_error_root_mean);
 
 typedef struct ErrorState
 {
@@ -34,7 +34,7 @@ StateFromArray(ArrayType *array)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("state of an error measure must be an array of two numbers")));
-	return (ErrorState *) ARR_DATA_PTR(array);
+	return (ErrorState *) ArrayData(array);
 }
 
 /* The state argument, which an aggregate's own call may change in place. */

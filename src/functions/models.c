@@ -20,9 +20,9 @@
 #include "server/relation_scan.h"
 #include "server/training.h"
 
-PG_FUNCTION_INFO_V1(collab_history);
-PG_FUNCTION_INFO_V1(collab_drop_model);
-PG_FUNCTION_INFO_V1(collab_touch);
+COLLAB_FUNCTION(collab_history);
+COLLAB_FUNCTION(collab_drop_model);
+COLLAB_FUNCTION(collab_touch);
 
 static int
 CompareGenerations(const ListCell *a, const ListCell *b)

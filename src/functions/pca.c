@@ -18,9 +18,9 @@
 #include "server/compat.h"
 #include "server/host.h"
 
-PG_FUNCTION_INFO_V1(collab_pca_project);
-PG_FUNCTION_INFO_V1(collab_pca_project_typed);
-PG_FUNCTION_INFO_V1(collab_pca_explained);
+COLLAB_FUNCTION(collab_pca_project);
+COLLAB_FUNCTION(collab_pca_project_typed);
+COLLAB_FUNCTION(collab_pca_explained);
 
 /* A fit to the items, or to the most rated of them. */
 typedef struct ItemComponents

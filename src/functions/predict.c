@@ -7,7 +7,7 @@
 #include "server/cache.h"
 #include "server/compat.h"
 
-PG_FUNCTION_INFO_V1(collab_predict);
+COLLAB_FUNCTION(collab_predict);
 
 /* How this call site's ids become keys of its model. */
 typedef struct PredictState

@@ -25,7 +25,7 @@
 #include "server/compat.h"
 #include "server/training.h"
 
-PG_FUNCTION_INFO_V1(collab_retrain);
+COLLAB_FUNCTION(collab_retrain);
 
 enum
 {

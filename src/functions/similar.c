@@ -18,8 +18,8 @@
 #include "server/compat.h"
 #include "server/host.h"
 
-PG_FUNCTION_INFO_V1(collab_cosine_similar);
-PG_FUNCTION_INFO_V1(collab_cosine_similarity);
+COLLAB_FUNCTION(collab_cosine_similar);
+COLLAB_FUNCTION(collab_cosine_similarity);
 
 /* Rounding must not take a cosine out of [-1, 1]. */
 static inline float
@@ -112,8 +112,8 @@ collab_cosine_similarity(PG_FUNCTION_ARGS)
 {
 	ArrayType  *a = PG_GETARG_ARRAYTYPE_P(0);
 	ArrayType  *b = PG_GETARG_ARRAYTYPE_P(1);
-	const float *x = (const float *) ARR_DATA_PTR(a);
-	const float *y = (const float *) ARR_DATA_PTR(b);
+	const float *x = (const float *) ArrayData(a);
+	const float *y = (const float *) ArrayData(b);
 	int			n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
 	double		xy = 0;
 	double		xx = 0;

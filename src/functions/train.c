@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "access/relation.h"
 #include "access/table.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -17,7 +18,7 @@
 #include "server/compat.h"
 #include "server/training.h"
 
-PG_FUNCTION_INFO_V1(collab_train);
+COLLAB_FUNCTION(collab_train);
 
 /* Arguments of train(), in order. */
 enum
@@ -52,7 +53,7 @@ RequireFreeNames(const NewModelName *name)
 {
 	const char *const names[] = {name->head, name->users, name->items};
 
-	for (int i = 0; i < lengthof(names); i++)
+	for (int i = 0; i < (int) lengthof(names); i++)
 		if (OidIsValid(get_relname_relid(names[i], name->schema)))
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_TABLE),

@@ -37,7 +37,7 @@ OpenLibrary(void)
 	setenv(OPENBLAS_THREADS, "1", 1);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	for (int i = 0; i < lengthof(library_names) && library == NULL; i++)
+	for (int i = 0; i < (int) lengthof(library_names) && library == NULL; i++)
 		library = dlopen(library_names[i], RTLD_NOW | RTLD_LOCAL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (given)

@@ -11,6 +11,7 @@
 #include "catalog/pg_namespace.h"
 #include "funcapi.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/regproc.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -30,6 +31,11 @@ extern void CollabInitMaterializedSRF(FunctionCallInfo fcinfo, int flags);
 #define InitMaterializedSRF CollabInitMaterializedSRF
 #define MarkGUCPrefixReserved(name) EmitWarningsOnPlaceholders(name)
 #endif
+
+/* 16: PG_FUNCTION_INFO_V1 exports the function from a library that hides its symbols */
+#define COLLAB_FUNCTION(name) \
+	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+	PG_FUNCTION_INFO_V1(name)
 
 /* 16: one family of functions for all kinds of objects */
 #if PG_VERSION_NUM < 160000
@@ -54,6 +60,14 @@ ReallocHugeNoError(void *block, Size bytes)
 
 	return context->methods->realloc(context, block, bytes);
 #endif
+}
+
+/* ARR_DATA_PTR, without the mixed signs that -Wextra warns of. */
+static inline void *
+ArrayData(ArrayType *array)
+{
+	return (char *) array + (array->dataoffset != 0 ? (Size) array->dataoffset :
+							 ARR_OVERHEAD_NONULLS(ARR_NDIM(array)));
 }
 
 /* 16: soft errors */

@@ -53,9 +53,9 @@ CopyFactors(const EmbeddingReader *reader, cf_key key, Datum value, float *row)
 	uint32		n = reader->side->n_factors;
 	const float *factors;
 
-	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != (int) n || ARR_HASNULL(array))
+	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != (int) n || array_contains_nulls(array))
 		BadEmbedding(reader, key, psprintf("It must have %u factors, none of them NULL.", n));
-	factors = (const float *) ARR_DATA_PTR(array);
+	factors = (const float *) ArrayData(array);
 	for (uint32 f = 0; f < n; f++)
 		if (!isfinite(factors[f]))
 			BadEmbedding(reader, key, "A factor is not a finite number.");
@@ -105,6 +105,7 @@ EmbeddingsRead(const EmbeddingTable *table, int n_factors, cf_host *host,
 	HostCheck(host, cf_side_create(side, host, 0, n_factors));
 	ScanRelation(table->relation, table->attnums, EMBEDDING_COLUMNS, ConsumeEmbedding, &reader);
 	HostCheck(host, cf_dict_sort(reader.dict, &rank));
+	HostCheck(host, cf_side_trim(side, host));
 	cf_side_permute(side, rank);
 	cf_free(host, rank);
 	*dict = reader.dict;
@@ -155,7 +156,7 @@ StoreNewRows(const EmbeddingTable *table, const cf_side *side, const cf_dict *di
 		bool		nulls[EMBEDDING_COLUMNS] = {false};
 
 		CHECK_FOR_INTERRUPTS();
-		memcpy(ARR_DATA_PTR(factors), cf_side_row(side, row), side->n_factors * sizeof(float));
+		memcpy(ArrayData(factors), cf_side_row(side, row), side->n_factors * sizeof(float));
 		values[EMBEDDING_KEY] = KeyToDatum(table->key_type.type, cf_dict_key(dict, row));
 		values[EMBEDDING_BIAS] = Float4GetDatum(cf_side_bias(side, row));
 		values[EMBEDDING_FACTORS] = PointerGetDatum(factors);

@@ -13,6 +13,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/float.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -117,12 +118,12 @@ HeadRange(const HeadRow *row, float4 *low, float4 *high)
 	if (row->nulls[HEAD_Y_RANGE])
 		return false;
 	array = DatumGetArrayTypeP(row->values[HEAD_Y_RANGE]);
-	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != 2 || ARR_HASNULL(array))
+	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != 2 || array_contains_nulls(array))
 	{
 		*low = *high = get_float4_nan();	/* for HeadCheck to find */
 		return true;
 	}
-	values = (const float4 *) ARR_DATA_PTR(array);
+	values = (const float4 *) ArrayData(array);
 	*low = values[0];
 	*high = values[1];
 	return true;
@@ -304,7 +305,7 @@ HeadCheck(const HeadRow *row, const char *name)
 		BadHead(name, "n_factors");
 	if (row->nulls[HEAD_STAMP])
 		BadHead(name, "stamp");
-	for (int i = 0; i < lengthof(finite); i++)
+	for (int i = 0; i < (int) lengthof(finite); i++)
 		if (!isfinite(HeadFloat8(row, finite[i], get_float8_nan())))
 			BadHead(name, head_columns[finite[i]].name);
 	if (HeadRange(row, &low, &high) && !(isfinite(low) && isfinite(high) && low < high))

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "catalog/pg_type.h"
@@ -120,7 +121,7 @@ SetRangeFromArray(TrainOptions *options, ArrayType *array)
 	if (ARR_NDIM(array) > 1 || array_contains_nulls(array) || (n != 0 && n != 2))
 		BadRange();
 	for (int i = 0; i < n; i++)
-		values[i] = ((float4 *) ARR_DATA_PTR(array))[i];
+		values[i] = ((float4 *) ArrayData(array))[i];
 	SetRange(options, n, values);
 }
 
@@ -170,7 +171,7 @@ void
 OptionsFromArguments(TrainOptions *options, FunctionCallInfo fcinfo, int first)
 {
 	memset(options, 0, sizeof(TrainOptions));
-	for (int i = 0; i < lengthof(option_table); i++)
+	for (int i = 0; i < (int) lengthof(option_table); i++)
 		SetOption(options, &option_table[i], PG_GETARG_DATUM(first + i),
 				  PG_ARGISNULL(first + i));
 }
@@ -236,7 +237,7 @@ SetRangeFromJsonb(TrainOptions *options, JsonbValue *value)
 static const Option *
 FindOption(const JsonbValue *key)
 {
-	for (int i = 0; i < lengthof(option_table); i++)
+	for (int i = 0; i < (int) lengthof(option_table); i++)
 		if (strlen(option_table[i].name) == (size_t) key->val.string.len &&
 			memcmp(option_table[i].name, key->val.string.val, key->val.string.len) == 0)
 			return &option_table[i];
@@ -352,7 +353,7 @@ OptionsToJsonb(const TrainOptions *options)
 
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
-	for (int i = 0; i < lengthof(option_table); i++)
+	for (int i = 0; i < (int) lengthof(option_table); i++)
 		AppendOption(&out, &copy, &option_table[i]);
 	appendStringInfoChar(&out, '}');
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
@@ -377,7 +378,7 @@ OptionsCheck(const TrainOptions *options)
 {
 	TrainOptions copy = *options;
 
-	for (int i = 0; i < lengthof(option_table); i++)
+	for (int i = 0; i < (int) lengthof(option_table); i++)
 		CheckOption(&copy, &option_table[i]);
 
 	if (options->range_mode == RANGE_GIVEN &&

@@ -219,7 +219,7 @@ HasOrderingIndex(Relation relation, AttrNumber order)
 }
 
 static void
-Scan(Relation relation, AttrNumber backward_from, ScanTarget *target)
+ScanEitherWay(Relation relation, AttrNumber backward_from, ScanTarget *target)
 {
 	Relation	index = NULL;
 
@@ -253,6 +253,6 @@ ScanRelationBackward(Relation relation, AttrNumber order, const AttrNumber *attn
 	ScanTarget	target;
 
 	TargetInit(&target, attnums, n, consume, context);
-	Scan(relation, order, &target);
+	ScanEitherWay(relation, order, &target);
 	MemoryContextDelete(target.per_row);
 }

@@ -279,7 +279,7 @@ void
 JobBegin(TrainingJob *job, const ModelTables *tables, const HeadRow *current)
 {
 	MemoryContext previous = MemoryContextSwitchTo(job->context);
-	WarmStart	warm = {job};
+	WarmStart	warm = {.job = job};
 
 	if (job->warm_start)
 		ReadPresent(&warm, tables, current);
