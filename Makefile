@@ -37,7 +37,11 @@ PROVE_TESTS = test/t/*.pl
 # and where gcc built the server they hand clang what only gcc knows.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -fvisibility=hidden $(clang_flags)
 clang_flags = $(if $(findstring clang,$(shell $(CC) --version)),-Wno-unknown-warning-option -Wno-ignored-attributes -Wno-ignored-optimization-argument)
-PG_CPPFLAGS = -I$(srcdir)/src
+PG_CPPFLAGS = -I$(srcdir)/src $(export_flags)
+
+# -fvisibility=hidden keeps the core's names from other extensions; before
+# PostgreSQL 16 its own macros do not export what must be seen.
+export_flags = $(if $(filter 14 15,$(MAJORVERSION)),-DPGDLLEXPORT='__attribute__((visibility("default")))')
 SHLIB_LINK = -lm -ldl -lpthread
 
 EXTRA_CLEAN = build $(EXTENSION)-$(EXTVERSION).zip
