@@ -296,6 +296,7 @@ download_movielens() {
 load_movielens() {
 	local dir=$1
 	shift
+	[ -r "$dir/u.data" ] || die 'COLLAB_ML100K must name a folder with u.data and u.item'
 	(cd "$dir" && sql "$@" -f "$root/examples/movielens.sql")
 }
 
