@@ -33,7 +33,7 @@ PROVE_TESTS = test/t/*.pl
 
 # -ffast-math would switch the floating-point mode of the whole server, and
 # -march=native would tie the library to this machine: neither, anywhere.
-# PostgreSQL's own headers leave parameters unused and mix signs (ARR_DATA_PTR),
+# PostgreSQL's own headers leave parameters unused,
 # and where gcc built the server they hand clang what only gcc knows.
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -fvisibility=hidden $(clang_flags)
 clang_flags = $(if $(findstring clang,$(shell $(CC) --version)),-Wno-unknown-warning-option -Wno-ignored-attributes -Wno-ignored-optimization-argument)
