@@ -35,7 +35,7 @@
 #define GONE			1e-20	/* less is 0 */
 #define RATINGS_AT_ONCE 64		/* of which logits and slopes are held */
 #define FLOATS_AT_ONCE	((size_t) 1 << 18)	/* between two polls: a few ms */
-#define ROWS_AHEAD		6		/* prefetched */
+#define ROWS_AHEAD		3		/* prefetched */
 #define LINE_FLOATS		16		/* of a cache line */
 
 /* The products and the tail's sum as they stand before a step. */
