@@ -159,19 +159,25 @@ Read(Retraining *run)
 	Commit(run);
 }
 
-/* One a epoch: the losses so far, for others to see. */
+/* One an epoch: the losses so far, for others to see.  Leaves no memory taken. */
 static void
 ShowProgress(Retraining *run)
 {
+	MemoryContext step;
+	MemoryContext previous;
 	ModelTables tables;
 	HeadRow		current;
 
 	if (run->atomic)
 		return;
+	step = AllocSetContextCreate(CurrentMemoryContext, "collab epoch", ALLOCSET_DEFAULT_SIZES);
+	previous = MemoryContextSwitchTo(step);
 	OpenTables(run, &tables, &current);
 	JobShowProgress(run->job, tables.head);
 	CloseTables(&tables);
 	Commit(run);
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(step);
 }
 
 /* The last: embeddings and finished row together. */

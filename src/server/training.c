@@ -332,14 +332,24 @@ JobEpoch(TrainingJob *job, cf_epoch *report)
 	return true;
 }
 
+/* Called once an epoch, perhaps very often: the array before is given back. */
+static void
+DescribeLoss(TrainingJob *job, HeadColumn column, const float8 *values)
+{
+	MemoryContext previous = MemoryContextSwitchTo(job->context);
+
+	if (!job->row.nulls[column])
+		pfree(DatumGetPointer(job->row.values[column]));
+	HeadSet(&job->row, column, Float8ArrayDatum(values, job->n_done));
+	MemoryContextSwitchTo(previous);
+}
+
 static void
 DescribeLosses(TrainingJob *job)
 {
-	HeadRow    *row = &job->row;
-
-	HeadSet(row, HEAD_TRAIN_LOSS, Float8ArrayDatum(job->train_loss, job->n_done));
-	HeadSet(row, HEAD_VALID_LOSS, Float8ArrayDatum(job->valid_loss, job->n_done));
-	HeadSet(row, HEAD_ELAPSED, Float8ArrayDatum(job->elapsed, job->n_done));
+	DescribeLoss(job, HEAD_TRAIN_LOSS, job->train_loss);
+	DescribeLoss(job, HEAD_VALID_LOSS, job->valid_loss);
+	DescribeLoss(job, HEAD_ELAPSED, job->elapsed);
 }
 
 void
