@@ -209,11 +209,9 @@ Retrain(Retraining *run, FunctionCallInfo fcinfo)
 static void
 CheckBeforeLock(Retraining *run)
 {
-	ModelTables tables;
-	HeadRow		current;
-
-	OpenTables(run, &tables, &current);
-	CloseTables(&tables);
+	PushFreshSnapshot();
+	ModelCheckForWrite(run->head);
+	PopActiveSnapshot();
 }
 
 Datum

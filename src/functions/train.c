@@ -69,7 +69,7 @@ IsModel(Oid relid)
 	bool		result = OidIsValid(relation->rd_rel->reloftype) &&
 		relation->rd_rel->reloftype == HeadTypeOid();
 
-	relation_close(relation, NoLock);
+	relation_close(relation, AccessShareLock);
 	return result;
 }
 
@@ -103,6 +103,9 @@ PrepareTables(TrainingJob *job, const NewModelName *name, bool replace, Oid *hea
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("model \"%s\" already exists", name->head),
 				 errhint("Train it again with collab.retrain(), or give replace => true.")));
+	PushFreshSnapshot();
+	ModelCheckForWrite(*head);
+	PopActiveSnapshot();
 	ModelLock(*head, false, false);
 	PushFreshSnapshot();
 	ModelOpenForWrite(*head, &tables, &row);
