@@ -51,7 +51,7 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 # The core knows no PostgreSQL: its objects get no include path but their own.
-CORE_CFLAGS = -std=c11 -O3 -fno-math-errno -Wunused-parameter -Wsign-compare
+CORE_CFLAGS = -std=c11 -O3 -fno-math-errno -ffp-contract=fast -Wunused-parameter -Wsign-compare
 core_cppflags := -I$(srcdir)/src/core $(filter-out -I%,$(CPPFLAGS))
 $(CORE_OBJS) $(CORE_OBJS:.o=.bc): override CPPFLAGS := $(core_cppflags)
 $(CORE_OBJS): override CFLAGS += $(CORE_CFLAGS)
