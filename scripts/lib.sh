@@ -195,8 +195,8 @@ copy_postgres() {
 # build_and_install [MAKE ARGUMENT...]: from $work/source into $work/pg.
 build_and_install() {
 	local log=$work/log/build
-	if ! as_postgres make -C "$work/source" -j "$(nproc)" PG_CONFIG="$PG_CONFIG" "$@" >"$log" 2>&1 ||
-		! as_postgres make -C "$work/source" PG_CONFIG="$PG_CONFIG" "$@" install >>"$log" 2>&1; then
+	if ! as_postgres make -s -C "$work/source" -j "$(nproc)" PG_CONFIG="$PG_CONFIG" "$@" >"$log" 2>&1 ||
+		! as_postgres make -s -C "$work/source" PG_CONFIG="$PG_CONFIG" "$@" install >>"$log" 2>&1; then
 		cat "$log" >&2
 		die 'the extension does not build'
 	fi
@@ -296,6 +296,7 @@ download_movielens() {
 load_movielens() {
 	local dir=$1
 	shift
+	[ -r "$dir/u.data" ] || die 'COLLAB_ML100K must name a folder with u.data and u.item'
 	(cd "$dir" && sql "$@" -f "$root/examples/movielens.sql")
 }
 

@@ -32,10 +32,11 @@
  */
 #define GREATEST_RATIO	0.996
 #define LEAST_FACTOR	1e-30	/* of the products, which must not be 0 */
-#define GONE			1e-20f	/* less is 0 */
+#define GONE			1e-20	/* less is 0 */
 #define RATINGS_AT_ONCE 64		/* of which logits and slopes are held */
-#define FLOATS_AT_ONCE	((size_t) 1 << 19)	/* between two polls: a few ms */
-#define ROWS_AHEAD		4		/* prefetched */
+#define FLOATS_AT_ONCE	((size_t) 1 << 18)	/* between two polls: a few ms */
+#define ROWS_AHEAD		3		/* prefetched */
+#define LINE_FLOATS		16		/* of a cache line */
 
 /* The products and the tail's sum as they stand before a step. */
 typedef struct adam_time
@@ -47,20 +48,44 @@ typedef struct adam_time
 	uint32_t	beta_lifts;
 } adam_time;
 
+/* What a number of steps without gradient does, of which there were g. */
+typedef struct adam_rest
+{
+	double		growth;			/* 0.99^(-g/2) */
+	float		v_left;			/* 0.99^g */
+	float		unbias;			/* 1 / sqrt(1 - 0.99^g); g is the time here */
+} adam_rest;
+
+typedef struct adam_gap
+{
+	float		decay;			/* p = decay p - tail d */
+	float		tail;
+	float		m_left;			/* what is left of m */
+	float		v_left;			/* ... and of v */
+} adam_gap;
+
 typedef struct adam_row
 {
-	uint32_t	time;			/* steps that the row has made */
+	uint32_t	time;			/* steps that its moments have made */
 	uint32_t	slot;			/* in a batch that touches it */
 } adam_row;
+
+/* A row that the batch touches: its parameters are ahead of its moments. */
+typedef struct adam_slot
+{
+	uint32_t	row;
+	float		m_left;
+	float		v_left;
+} adam_slot;
 
 typedef struct adam_side
 {
 	cf_side    *side;
 	adam_row   *rows;
-	float	   *moments;		/* [n_rows][2][stride]: m, v */
+	float	   *moments;		/* [n_rows][3][stride]: m, v, direction */
 	float	   *gradients;		/* [slots][stride], zero between batches */
-	uint32_t   *touched;		/* [slots] the row of each slot in use */
-	uint32_t	n_touched;
+	adam_slot  *slots;
+	uint32_t	n_touched;		/* slots in use */
 } adam_side;
 
 typedef struct adam_state
@@ -78,7 +103,7 @@ typedef struct adam_state
 	uint64_t	seed;
 	size_t		work;			/* floats gone through since the last poll */
 	adam_time  *times;			/* [n_steps + 1] */
-	double	   *growth;			/* [LONG_GAP + 1] 0.99^(-g/2) */
+	adam_rest  *rests;			/* [LONG_GAP + 1] */
 	float	  **user_gradients; /* [batch_size] */
 	float	  **item_gradients;
 	adam_side	users;
@@ -188,12 +213,25 @@ make_times(adam_state *adam)
 }
 
 static void
-make_growth(adam_state *adam)
+make_rests(adam_state *adam)
 {
-	int			gap;
+	int			g;
 
-	for (gap = 0; gap <= LONG_GAP; gap++)
-		adam->growth[gap] = pow(CF_ADAM_BETA2, -0.5 * gap);
+	for (g = 0; g <= LONG_GAP; g++)
+	{
+		double		left = pow(CF_ADAM_BETA2, g);
+
+		adam->rests[g].growth = 1.0 / sqrt(left);
+		adam->rests[g].v_left = (float) left;
+		/* before the first step directions are 0, whatever weighs them */
+		adam->rests[g].unbias = g > 0 ? (float) (1.0 / sqrt(1.0 - left)) : 1.0f;
+	}
+}
+
+static float
+unbias_at(const adam_state *adam, uint32_t time)
+{
+	return adam->rests[time < LONG_GAP ? time : LONG_GAP].unbias;
 }
 
 static cf_adam_step
@@ -203,42 +241,40 @@ step_at(const adam_state *adam, uint32_t step)
 	double		beta1 = beta1_at(adam, step);
 	cf_adam_step s;
 
-	s.beta1 = (float) beta1;
-	s.beta2 = (float) CF_ADAM_BETA2;
+	s.keep1 = (float) beta1;
+	s.fresh1 = (float) (1.0 - beta1);
+	s.keep2 = (float) CF_ADAM_BETA2;
+	s.fresh2 = (float) (1.0 - CF_ADAM_BETA2);
+	s.unbias = unbias_at(adam, step + 1);
+	s.epsilon = (float) CF_ADAM_EPSILON;
 	s.decay = (float) (1.0 - rate * adam->wd);
 	s.rate = (float) (rate / warmth(beta1, step));
-	s.unbias = (float) (1.0 / sqrt(warmth(CF_ADAM_BETA2, step)));
-	s.epsilon = (float) CF_ADAM_EPSILON;
 	return s;
 }
 
 /* What the steps from .. to - 1 do to a row without a gradient. */
-static cf_adam_gap
-gap_between(const adam_state *adam, uint32_t from, uint32_t to)
+static inline void
+gap_between(const adam_state *adam, uint32_t from, uint32_t to, adam_gap *gap)
 {
 	const adam_time *l = &adam->times[from];
 	const adam_time *e = &adam->times[to];
 	uint32_t	length = to - from;
 	double		decay = lifted_ratio(e->decay, e->decay_lifts, l->decay, l->decay_lifts);
 	double		tail = decay * l->tail;
-	double		warm = 1.0;
-	cf_adam_gap gap = {0};
 
+	gap->m_left = 0.0f;
+	gap->v_left = 0.0f;
 	if (length <= LONG_GAP)
 	{
 		double		beta = lifted_ratio(e->beta, e->beta_lifts, l->beta, l->beta_lifts);
-		double		growth = adam->growth[length];
 
-		tail -= beta * growth * e->tail;
-		gap.m_left = (float) beta < GONE ? 0.0f : (float) beta;
-		gap.v_left = (float) (1.0 / (growth * growth));
+		tail -= beta * adam->rests[length].growth * e->tail;
+		if (beta > GONE)
+			gap->m_left = (float) beta;
+		gap->v_left = adam->rests[length].v_left;
 	}
-	if (from < LONG_GAP)
-		warm = 1.0 - 1.0 / (adam->growth[from + 1] * adam->growth[from + 1]);
-	gap.decay = (float) decay < GONE ? 0.0f : (float) decay;
-	gap.tail = (float) tail;
-	gap.epsilon = (float) (CF_ADAM_EPSILON * sqrt(warm));
-	return gap;
+	gap->decay = decay > GONE ? (float) decay : 0.0f;
+	gap->tail = (float) tail * unbias_at(adam, from);
 }
 
 /* ---------- rows ---------- */
@@ -256,37 +292,63 @@ stops(adam_state *adam, size_t floats)
 static inline float *
 moments_of(const adam_side *side, uint32_t row)
 {
-	return side->moments + (size_t) row * 2 * side->side->stride;
+	return side->moments + (size_t) row * 3 * side->side->stride;
 }
 
-static void
-catch_up(adam_state *adam, adam_side *side, uint32_t row)
+static inline void
+prefetch_floats(const float *floats, uint32_t n)
 {
-	adam_row   *state = &side->rows[row];
-	uint32_t	stride = side->side->stride;
-	float	   *m;
-	cf_adam_gap gap;
+	uint32_t	j;
 
-	if (state->time == adam->step)
-		return;
-	m = moments_of(side, row);
-	gap = gap_between(adam, state->time, adam->step);
-	adam->model->kernels->adam_gap(&gap, cf_side_row(side->side, row), m, m + stride, stride);
-	state->time = adam->step;
+	for (j = 0; j < n; j += LINE_FLOATS)
+		__builtin_prefetch(floats + j, 1);
 }
 
-/* The slot of a row in this batch, which brings the row up to date. */
-static float *
+/* What catch_up() will read. */
+static inline void
+prefetch_row(const adam_state *adam, const adam_side *side, uint32_t row)
+{
+	uint32_t	stride = side->side->stride;
+
+	__builtin_prefetch(&adam->times[side->rows[row].time]);
+	prefetch_floats(cf_side_row(side->side, row), stride);
+	prefetch_floats(moments_of(side, row) + 2 * stride, stride);
+}
+
+/* Bring the parameters of a row up to date, not yet its moments. */
+static inline void
+catch_up(const adam_state *adam, const adam_side *side, uint32_t row, adam_gap *gap)
+{
+	uint32_t	stride = side->side->stride;
+
+	gap_between(adam, side->rows[row].time, adam->step, gap);
+	adam->model->kernels->axpby(-gap->tail, moments_of(side, row) + 2 * stride, gap->decay,
+								cf_side_row(side->side, row), stride);
+}
+
+/* Give a row a slot in this batch, for which it is brought up to date. */
+static void
+take_slot(adam_state *adam, adam_side *side, uint32_t row)
+{
+	adam_slot  *slot = &side->slots[side->n_touched];
+	adam_gap	gap = {1.0f, 0.0f, 1.0f, 1.0f};
+
+	if (side->rows[row].time != adam->step)
+		catch_up(adam, side, row, &gap);
+	slot->row = row;
+	slot->m_left = gap.m_left;
+	slot->v_left = gap.v_left;
+	side->rows[row].slot = side->n_touched++;
+}
+
+/* Where the gradient of a row in this batch is added up. */
+static inline float *
 touch(adam_state *adam, adam_side *side, uint32_t row)
 {
 	adam_row   *state = &side->rows[row];
 
-	if (state->slot >= side->n_touched || side->touched[state->slot] != row)
-	{
-		state->slot = side->n_touched++;
-		side->touched[state->slot] = row;
-		catch_up(adam, side, row);
-	}
+	if (state->slot >= side->n_touched || side->slots[state->slot].row != row)
+		take_slot(adam, side, row);
 	return side->gradients + (size_t) state->slot * side->side->stride;
 }
 
@@ -299,6 +361,16 @@ touch_rows(adam_state *adam, const cf_rating *batch)
 	adam->items.n_touched = 0;
 	for (j = 0; j < adam->batch_size; j++)
 	{
+		if (j + 2 * ROWS_AHEAD < adam->batch_size)
+		{
+			__builtin_prefetch(&adam->users.rows[batch[j + 2 * ROWS_AHEAD].user], 1);
+			__builtin_prefetch(&adam->items.rows[batch[j + 2 * ROWS_AHEAD].item], 1);
+		}
+		if (j + ROWS_AHEAD < adam->batch_size)
+		{
+			prefetch_row(adam, &adam->users, batch[j + ROWS_AHEAD].user);
+			prefetch_row(adam, &adam->items, batch[j + ROWS_AHEAD].item);
+		}
 		adam->user_gradients[j] = touch(adam, &adam->users, batch[j].user);
 		adam->item_gradients[j] = touch(adam, &adam->items, batch[j].item);
 		if (stops(adam, 2 * adam->users.side->stride))
@@ -308,33 +380,62 @@ touch_rows(adam_state *adam, const cf_rating *batch)
 }
 
 static cf_status
-step_rows(adam_state *adam, adam_side *side, const cf_adam_step *step)
+step_rows(adam_state *adam, adam_side *side, const cf_adam_step *common)
 {
 	uint32_t	stride = side->side->stride;
-	uint32_t	slot;
+	uint32_t	j;
 
-	for (slot = 0; slot < side->n_touched; slot++)
+	for (j = 0; j < side->n_touched; j++)
 	{
-		uint32_t	row = side->touched[slot];
-		float	   *m = moments_of(side, row);
+		const adam_slot *slot = &side->slots[j];
+		float	   *m = moments_of(side, slot->row);
+		cf_adam_step step = *common;
 
-		adam->model->kernels->adam_step(step, cf_side_row(side->side, row), m, m + stride,
-										side->gradients + (size_t) slot * stride, stride);
-		side->rows[row].time = adam->step + 1;
+		if (j + ROWS_AHEAD < side->n_touched)
+			prefetch_floats(moments_of(side, slot[ROWS_AHEAD].row), 2 * stride);
+		step.keep1 *= slot->m_left;
+		step.keep2 *= slot->v_left;
+		adam->model->kernels->adam_step(&step, cf_side_row(side->side, slot->row), m,
+										m + stride, m + 2 * stride,
+										side->gradients + (size_t) j * stride, stride);
+		side->rows[slot->row].time = adam->step + 1;
 		if (stops(adam, stride))
 			return CF_STOPPED;
 	}
 	return CF_OK;
 }
 
+/* Bring all of a row up to date: the direction as it would be now. */
+static void
+settle_row(adam_state *adam, adam_side *side, uint32_t row)
+{
+	uint32_t	stride = side->side->stride;
+	float		unbias = unbias_at(adam, adam->step);
+	adam_gap	gap;
+	float	   *m = moments_of(side, row);
+	float	   *v = m + stride;
+	float	   *direction = v + stride;
+	uint32_t	j;
+
+	catch_up(adam, side, row, &gap);
+	for (j = 0; j < stride; j++)
+	{
+		m[j] *= gap.m_left;
+		v[j] *= gap.v_left;
+		direction[j] = m[j] / (sqrtf(v[j]) * unbias + (float) CF_ADAM_EPSILON);
+	}
+	side->rows[row].time = adam->step;
+}
+
 static cf_status
-catch_up_all(adam_state *adam, adam_side *side)
+settle_rows(adam_state *adam, adam_side *side)
 {
 	uint32_t	row;
 
 	for (row = 0; row < side->side->n_rows; row++)
 	{
-		catch_up(adam, side, row);
+		if (side->rows[row].time != adam->step)
+			settle_row(adam, side, row);
 		if (stops(adam, side->side->stride))
 			return CF_STOPPED;
 	}
@@ -395,10 +496,9 @@ add_gradient(const cf_model *model, const cf_rating *rows, size_t n, float scale
 	sum = slopes_of(model, rows, n, scale, slopes);
 	for (j = 0; j < n; j++)
 	{
-		model->kernels->axpy(slopes[j], cf_side_row(&model->items, rows[j].item),
-							 user_gradients[j], k);
-		model->kernels->axpy(slopes[j], cf_side_row(&model->users, rows[j].user),
-							 item_gradients[j], k);
+		model->kernels->axpy_pair(slopes[j], cf_side_row(&model->users, rows[j].user),
+								  cf_side_row(&model->items, rows[j].item),
+								  user_gradients[j], item_gradients[j], k);
 		if (model->use_bias)
 		{
 			user_gradients[j][k] += slopes[j];
@@ -470,9 +570,9 @@ adam_epoch(void *state, uint32_t epoch, double *loss)
 	for (batch = 0; batch < adam->n_batches && status == CF_OK; batch++)
 		status = run_batch(adam, adam->ratings + batch * adam->batch_size, &sum);
 	if (status == CF_OK)
-		status = catch_up_all(adam, &adam->users);
+		status = settle_rows(adam, &adam->users);
 	if (status == CF_OK)
-		status = catch_up_all(adam, &adam->items);
+		status = settle_rows(adam, &adam->items);
 	*loss = sum / ((double) adam->n_batches * adam->batch_size);
 	return status;
 }
@@ -487,11 +587,11 @@ static size_t
 side_memory(uint32_t batch_size, uint32_t n_rows, uint32_t stride)
 {
 	uint32_t	slots = slots_of(batch_size, n_rows);
-	size_t		bytes = cf_block_memory(n_rows, 2 * stride * sizeof(float));
+	size_t		bytes = cf_block_memory(n_rows, 3 * stride * sizeof(float));
 
 	bytes = cf_size_add(bytes, cf_block_memory(n_rows, sizeof(adam_row)));
 	bytes = cf_size_add(bytes, cf_block_memory(slots, stride * sizeof(float)));
-	return cf_size_add(bytes, cf_block_memory(slots, sizeof(uint32_t)));
+	return cf_size_add(bytes, cf_block_memory(slots, sizeof(adam_slot)));
 }
 
 static size_t
@@ -503,7 +603,7 @@ adam_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, siz
 	size_t		bytes = cf_block_memory(1, sizeof(adam_state));
 
 	bytes = cf_size_add(bytes, cf_block_memory(steps, sizeof(adam_time)));
-	bytes = cf_size_add(bytes, cf_block_memory(LONG_GAP + 1, sizeof(double)));
+	bytes = cf_size_add(bytes, cf_block_memory(LONG_GAP + 1, sizeof(adam_rest)));
 	bytes = cf_size_add(bytes, cf_block_memory(batch_size, sizeof(float *)));
 	bytes = cf_size_add(bytes, cf_block_memory(batch_size, sizeof(float *)));
 	bytes = cf_size_add(bytes, side_memory(batch_size, n_users, stride));
@@ -518,9 +618,9 @@ take_side(adam_state *adam, adam_side *side, cf_side *of)
 	side->side = of;
 	if ((side->rows = cf_alloc_zero(adam->host, of->n_rows, sizeof(adam_row))) == NULL ||
 		(side->moments = cf_alloc_zero(adam->host, of->n_rows,
-									   2 * of->stride * sizeof(float))) == NULL ||
+									   3 * of->stride * sizeof(float))) == NULL ||
 		(side->gradients = cf_alloc_zero(adam->host, slots, of->stride * sizeof(float))) == NULL ||
-		(side->touched = cf_alloc(adam->host, slots, sizeof(uint32_t))) == NULL)
+		(side->slots = cf_alloc(adam->host, slots, sizeof(adam_slot))) == NULL)
 		return adam->host->failure;
 	return CF_OK;
 }
@@ -531,7 +631,7 @@ give_side_back(cf_host *host, adam_side *side)
 	cf_free(host, side->rows);
 	cf_free(host, side->moments);
 	cf_free(host, side->gradients);
-	cf_free(host, side->touched);
+	cf_free(host, side->slots);
 }
 
 static void
@@ -541,7 +641,7 @@ adam_end(void *state)
 	cf_host    *host = adam->host;
 
 	cf_free(host, adam->times);
-	cf_free(host, adam->growth);
+	cf_free(host, adam->rests);
 	cf_free(host, adam->user_gradients);
 	cf_free(host, adam->item_gradients);
 	give_side_back(host, &adam->users);
@@ -556,7 +656,7 @@ take_arrays(adam_state *adam, cf_model *model)
 	cf_status	status;
 
 	if ((adam->times = cf_alloc(host, (size_t) adam->n_steps + 1, sizeof(adam_time))) == NULL ||
-		(adam->growth = cf_alloc(host, LONG_GAP + 1, sizeof(double))) == NULL ||
+		(adam->rests = cf_alloc(host, LONG_GAP + 1, sizeof(adam_rest))) == NULL ||
 		(adam->user_gradients = cf_alloc(host, adam->batch_size, sizeof(float *))) == NULL ||
 		(adam->item_gradients = cf_alloc(host, adam->batch_size, sizeof(float *))) == NULL)
 		return host->failure;
@@ -592,7 +692,7 @@ adam_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, vo
 	status = take_arrays(adam, model);
 	if (status == CF_OK)
 	{
-		make_growth(adam);
+		make_rests(adam);
 		status = make_times(adam);
 	}
 	if (status == CF_OK)

@@ -6,9 +6,16 @@
 
 #include "cf_kernels.h"
 
+/* The few elements that are left over are not worth another vector loop. */
+#if defined(__clang__)
+#define NO_VECTORS		_Pragma("clang loop vectorize(disable)")
+#else
+#define NO_VECTORS
+#endif
+
 #define KERNEL(name)	name##_baseline
 #define TARGET
-#define LANES			16
+#define LANES			8
 #define LEVEL_NAME		"baseline"
 #include "cf_kernels_body.h"
 
@@ -17,13 +24,13 @@
 
 #define KERNEL(name)	name##_avx2
 #define TARGET			__attribute__((target("avx2,fma")))
-#define LANES			16
+#define LANES			8
 #define LEVEL_NAME		"avx2"
 #include "cf_kernels_body.h"
 
 #define KERNEL(name)	name##_avx512
 #define TARGET			__attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
-#define LANES			32
+#define LANES			16
 #define LEVEL_NAME		"avx512"
 #include "cf_kernels_body.h"
 #endif

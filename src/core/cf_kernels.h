@@ -5,8 +5,8 @@
  * One source (cf_kernels_body.h) is compiled once for each level; the best
  * one that the CPU has is picked at run time.  Every kernel adds in a fixed
  * order, so that a level gives the same bits each time; levels differ from
- * one another in the last bits.  No kernel needs its arrays aligned, but rows
- * of a cf_side are.
+ * one another in the last bits.  No kernel needs its arrays aligned.  Arrays
+ * that are written must not overlap any other.
  */
 #ifndef CF_KERNELS_H
 #define CF_KERNELS_H
@@ -14,26 +14,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What Adam does to a parameter that has a gradient in this step. */
+/*
+ * What Adam does to a row of parameters that has a gradient in this step.
+ * Steps without one that went before are accounted for in keep1 and keep2.
+ */
 typedef struct cf_adam_step
 {
-	float		beta1;			/* m = beta1 m + (1 - beta1) g */
-	float		beta2;			/* v = beta2 v + (1 - beta2) g^2 */
-	float		decay;			/* 1 - lr wd */
-	float		rate;			/* lr / (1 - beta1^t) */
-	float		unbias;			/* 1 / sqrt(1 - beta2^t) */
+	float		keep1;			/* m = keep1 m + fresh1 g */
+	float		fresh1;
+	float		keep2;			/* v = keep2 v + fresh2 g^2 */
+	float		fresh2;
+	float		unbias;			/* d = m / (sqrt(v) unbias + epsilon) */
 	float		epsilon;
+	float		decay;			/* p = decay p - rate d */
+	float		rate;
 } cf_adam_step;
-
-/* What happened to a parameter in the steps in which it had none. */
-typedef struct cf_adam_gap
-{
-	float		decay;			/* product of the steps' decays */
-	float		tail;			/* weight of the momentum's tail, m / (sqrt(v) + eps) */
-	float		m_left;			/* what is left of m */
-	float		v_left;			/* ... and of v */
-	float		epsilon;
-} cf_adam_gap;
 
 typedef struct cf_kernels
 {
@@ -45,13 +40,16 @@ typedef struct cf_kernels
 	/* y[j] += a x[j] */
 	void		(*axpy) (float a, const float *x, float *y, size_t n);
 
-	/* one step of Adam with decoupled decay; clears g */
-	void		(*adam_step) (const cf_adam_step *s, float *p, float *m,
-							  float *v, float *g, size_t n);
+	/* y[j] = b y[j] + a x[j] */
+	void		(*axpby) (float a, const float *x, float b, float *y, size_t n);
 
-	/* p = p decay - tail m / (sqrt(v) + eps); m *= m_left; v *= v_left */
-	void		(*adam_gap) (const cf_adam_gap *s, float *p, float *m,
-							 float *v, size_t n);
+	/* x[j] += a q[j], y[j] += a p[j] */
+	void		(*axpy_pair) (float a, const float *p, const float *q, float *x,
+							  float *y, size_t n);
+
+	/* one step of Adam on p, m, v and the direction d; clears g */
+	void		(*adam_step) (const cf_adam_step *s, float *p, float *m,
+							  float *v, float *d, float *g, size_t n);
 } cf_kernels;
 
 /* The best level that this CPU has. */

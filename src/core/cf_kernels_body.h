@@ -9,24 +9,37 @@
  * here and not left to the compiler.
  */
 
+/* LANES sums, which the compiler keeps in one or two registers. */
+typedef float KERNEL(lanes) __attribute__((vector_size(LANES * sizeof(float)),
+										   aligned(sizeof(float)), may_alias));
+
 TARGET static float
 KERNEL(dot) (const float *restrict a, const float *restrict b, size_t n)
 {
-	float		lane[LANES] = {0};
-	float		rest = 0.0f;
+	KERNEL(lanes) even = {0};
+	KERNEL(lanes) odd = {0};
+	float		sum = 0.0f;
 	size_t		j = 0;
-	int			width;
 	int			l;
 
-	for (; j + LANES <= n; j += LANES)
-		for (l = 0; l < LANES; l++)
-			lane[l] += a[j + l] * b[j + l];
+	for (; j + 2 * LANES <= n; j += 2 * LANES)
+	{
+		even += *(const KERNEL(lanes) *) (a + j) * *(const KERNEL(lanes) *) (b + j);
+		odd += *(const KERNEL(lanes) *) (a + j + LANES) *
+			*(const KERNEL(lanes) *) (b + j + LANES);
+	}
+	if (j + LANES <= n)
+	{
+		even += *(const KERNEL(lanes) *) (a + j) * *(const KERNEL(lanes) *) (b + j);
+		j += LANES;
+	}
+	NO_VECTORS
 	for (; j < n; j++)
-		rest += a[j] * b[j];
-	for (width = LANES / 2; width > 0; width /= 2)
-		for (l = 0; l < width; l++)
-			lane[l] += lane[l + width];
-	return lane[0] + rest;
+		sum += a[j] * b[j];
+	even += odd;
+	for (l = 0; l < LANES / 2; l++)
+		sum += even[l] + even[l + LANES / 2];
+	return sum;
 }
 
 TARGET static void
@@ -39,38 +52,45 @@ KERNEL(axpy) (float a, const float *restrict x, float *restrict y, size_t n)
 }
 
 TARGET static void
-KERNEL(adam_step) (const cf_adam_step *s, float *restrict p, float *restrict m,
-				   float *restrict v, float *restrict g, size_t n)
+KERNEL(axpby) (float a, const float *restrict x, float b, float *restrict y, size_t n)
 {
-	const cf_adam_step step = *s;
-	const float fresh1 = 1.0f - step.beta1;
-	const float fresh2 = 1.0f - step.beta2;
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+		y[j] = b * y[j] + a * x[j];
+}
+
+TARGET static void
+KERNEL(axpy_pair) (float a, const float *restrict p, const float *restrict q,
+				   float *restrict x, float *restrict y, size_t n)
+{
 	size_t		j;
 
 	for (j = 0; j < n; j++)
 	{
-		float		mj = step.beta1 * m[j] + fresh1 * g[j];
-		float		vj = step.beta2 * v[j] + fresh2 * g[j] * g[j];
-
-		m[j] = mj;
-		v[j] = vj;
-		p[j] = p[j] * step.decay - step.rate * mj / (sqrtf(vj) * step.unbias + step.epsilon);
-		g[j] = 0.0f;
+		x[j] += a * q[j];
+		y[j] += a * p[j];
 	}
 }
 
 TARGET static void
-KERNEL(adam_gap) (const cf_adam_gap *s, float *restrict p, float *restrict m,
-				  float *restrict v, size_t n)
+KERNEL(adam_step) (const cf_adam_step *s, float *restrict p, float *restrict m,
+				   float *restrict v, float *restrict d, float *restrict g, size_t n)
 {
-	const cf_adam_gap gap = *s;
+	const cf_adam_step step = *s;
 	size_t		j;
 
 	for (j = 0; j < n; j++)
 	{
-		p[j] = p[j] * gap.decay - gap.tail * m[j] / (sqrtf(v[j]) + gap.epsilon);
-		m[j] *= gap.m_left;
-		v[j] *= gap.v_left;
+		float		mj = step.keep1 * m[j] + step.fresh1 * g[j];
+		float		vj = step.keep2 * v[j] + step.fresh2 * g[j] * g[j];
+		float		dj = mj / (sqrtf(vj) * step.unbias + step.epsilon);
+
+		m[j] = mj;
+		v[j] = vj;
+		d[j] = dj;
+		p[j] = step.decay * p[j] - step.rate * dj;
+		g[j] = 0.0f;
 	}
 }
 
@@ -78,8 +98,9 @@ static const cf_kernels KERNEL(kernels) = {
 	LEVEL_NAME,
 	KERNEL(dot),
 	KERNEL(axpy),
-	KERNEL(adam_step),
-	KERNEL(adam_gap)
+	KERNEL(axpby),
+	KERNEL(axpy_pair),
+	KERNEL(adam_step)
 };
 
 #undef KERNEL

@@ -22,6 +22,7 @@
 #define SHORT_RANGE		24		/* sorted by insertion */
 #define KEY_BYTES		12
 #define VALID_MARK		0x80000000u
+#define FEW_ROWS		((size_t) 1 << 20)
 #define SWAPS_AHEAD		64		/* drawn and prefetched before they are done */
 
 /* ---------- builder ---------- */
@@ -137,6 +138,7 @@ cf_ratings_is_valid(cf_key_kind user_kind, cf_key user, cf_key_kind item_kind,
 					 item_hash(item_kind, item, seed)) < valid_threshold(valid_part);
 }
 
+/* Is it time to ask after "done" rows, and is the answer yes? */
 static bool
 stop_is_due(cf_host *host, size_t done)
 {
@@ -516,28 +518,33 @@ scale_down(uint64_t a, uint64_t b)
 }
 
 /*
- * Draw the partners of the swaps last, last - 1, ...: "n" of them, an even
- * number save at the very end.  Draw number "first" is that of the first.
+ * Draw the partners of the swaps "last", last - 1, ...: "n" of them, which
+ * are those number "first" and on of this epoch.  Of few rows a partner takes
+ * 32 random bits, which favours some by less than 2^-12, else 64.
  */
 static void
 draw_partners(const cf_rating *rows, size_t last, size_t n, uint64_t seed,
-			  uint32_t epoch, uint64_t first, size_t *partners)
+			  uint32_t epoch, uint64_t first, bool is_small, size_t *partners)
 {
+	const size_t per_block = is_small ? 4 : 2;
 	size_t		j;
+	size_t		w;
 
-	for (j = 0; j < n; j++)
+	for (j = 0; j < n; j += per_block)
 	{
-		uint64_t	block = (first + j) / 2;
+		uint64_t	block = (first + j) / per_block;
 		uint32_t	words[4];
 
 		cf_random_block(seed, CF_STREAM_SHUFFLE, epoch | block >> 32 << 32,
 						(uint32_t) block, words);
-		partners[j] = scale_down((uint64_t) words[1] << 32 | words[0], last - j + 1);
-		__builtin_prefetch(&rows[partners[j]], 1);
-		if (++j == n)
-			break;
-		partners[j] = scale_down((uint64_t) words[3] << 32 | words[2], last - j + 1);
-		__builtin_prefetch(&rows[partners[j]], 1);
+		for (w = 0; w < per_block && j + w < n; w++)
+		{
+			uint64_t	bits = is_small ? (uint64_t) words[w] << 32 :
+				(uint64_t) words[2 * w + 1] << 32 | words[2 * w];
+
+			partners[j + w] = scale_down(bits, last - (j + w) + 1);
+			__builtin_prefetch(&rows[partners[j + w]], 1);
+		}
 	}
 }
 
@@ -555,7 +562,8 @@ cf_ratings_shuffle(cf_host *host, cf_rating *rows, size_t n, uint64_t seed,
 		size_t		ahead = total - done < SWAPS_AHEAD ? total - done : SWAPS_AHEAD;
 		size_t		j;
 
-		draw_partners(rows, total - done, ahead, seed, epoch, done, partners);
+		draw_partners(rows, total - done, ahead, seed, epoch, done,
+					  n <= FEW_ROWS, partners);
 		for (j = 0; j < ahead; j++)
 		{
 			cf_rating  *row = &rows[total - done - j];

@@ -154,24 +154,31 @@ Read(Retraining *run)
 
 	OpenTables(run, &tables, &current);
 	JobRead(run->job);
+	JobRequireKeysFit(run->job, &tables);
 	JobBegin(run->job, &tables, &current);
 	CloseTables(&tables);
 	Commit(run);
 }
 
-/* One a epoch: the losses so far, for others to see. */
+/* One an epoch: the losses so far, for others to see.  Leaves no memory taken. */
 static void
 ShowProgress(Retraining *run)
 {
+	MemoryContext step;
+	MemoryContext previous;
 	ModelTables tables;
 	HeadRow		current;
 
 	if (run->atomic)
 		return;
+	step = AllocSetContextCreate(CurrentMemoryContext, "collab epoch", ALLOCSET_DEFAULT_SIZES);
+	previous = MemoryContextSwitchTo(step);
 	OpenTables(run, &tables, &current);
 	JobShowProgress(run->job, tables.head);
 	CloseTables(&tables);
 	Commit(run);
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(step);
 }
 
 /* The last: embeddings and finished row together. */
@@ -203,11 +210,9 @@ Retrain(Retraining *run, FunctionCallInfo fcinfo)
 static void
 CheckBeforeLock(Retraining *run)
 {
-	ModelTables tables;
-	HeadRow		current;
-
-	OpenTables(run, &tables, &current);
-	CloseTables(&tables);
+	PushFreshSnapshot();
+	ModelCheckForWrite(run->head);
+	PopActiveSnapshot();
 }
 
 Datum

@@ -153,15 +153,18 @@ Float8ArrayDatum(const float8 *values, int n)
 	Datum	   *elements = palloc(Max(n, 1) * sizeof(Datum));
 	bool	   *nulls = palloc(Max(n, 1) * sizeof(bool));
 	int			lower_bound = 1;
+	ArrayType  *array;
 
 	for (int i = 0; i < n; i++)
 	{
 		elements[i] = Float8GetDatum(values[i]);
 		nulls[i] = isnan(values[i]);
 	}
-	return PointerGetDatum(construct_md_array(elements, nulls, 1, &n, &lower_bound, FLOAT8OID,
-											  sizeof(float8), FLOAT8PASSBYVAL,
-											  TYPALIGN_DOUBLE));
+	array = construct_md_array(elements, nulls, 1, &n, &lower_bound, FLOAT8OID,
+							   sizeof(float8), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	pfree(elements);
+	pfree(nulls);
+	return PointerGetDatum(array);
 }
 
 static void

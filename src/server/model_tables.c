@@ -227,6 +227,18 @@ ModelClose(ModelTables *tables)
 	table_close(tables->head, NoLock);
 }
 
+void
+ModelCheckForWrite(Oid head)
+{
+	ModelTables tables;
+	HeadRow		row;
+
+	(void) ModelOpenForWrite(head, &tables, &row);
+	table_close(tables.items.relation, RowExclusiveLock);
+	table_close(tables.users.relation, RowExclusiveLock);
+	table_close(tables.head, RowExclusiveLock);
+}
+
 NewModelName
 ModelParseName(const char *name)
 {
@@ -325,27 +337,54 @@ AppendDrop(StringInfo command, Oid relid, Relation head)
 	relation_close(relation, NoLock);
 }
 
+/* A table of that name beside the head that has the columns of embeddings. */
+static Oid
+FindEmbeddingsByName(Relation head, const char *suffix)
+{
+	Oid			relid = get_relname_relid(psprintf("%s%s", RelationGetRelationName(head), suffix),
+										  RelationGetNamespace(head));
+
+	if (OidIsValid(relid) && get_atttype(relid, get_attnum(relid, "factors")) == FLOAT4ARRAYOID &&
+		get_atttype(relid, get_attnum(relid, "n_ratings")) == INT8OID)
+		return relid;
+	return InvalidOid;
+}
+
+/*
+ * The head tells which tables are the model's.  One that has no row, such as
+ * an unlogged one after a crash, leaves only their names to go by.
+ */
+static void
+AppendEmbeddings(StringInfo command, Relation head)
+{
+	List	   *rows = HeadReadAll(head);
+
+	if (rows == NIL)
+	{
+		AppendDrop(command, FindEmbeddingsByName(head, USERS_SUFFIX), head);
+		AppendDrop(command, FindEmbeddingsByName(head, ITEMS_SUFFIX), head);
+		return;
+	}
+	CheckNotCopied(head, linitial(rows));
+	AppendDrop(command, HeadOid(linitial(rows), HEAD_USERS), head);
+	AppendDrop(command, HeadOid(linitial(rows), HEAD_ITEMS), head);
+}
+
 void
 ModelDrop(Oid head)
 {
 	Relation	relation = OpenHead(head, AccessShareLock);
 	StringInfoData command;
-	List	   *rows;
 
+	/* before the wait, and without keeping others from dropping it; and after */
 	CheckWriter(relation, relation);
+	relation_close(relation, AccessShareLock);
 	ModelLock(head, false, false);
+	relation = OpenHead(head, AccessShareLock);
+	CheckWriter(relation, relation);
 	initStringInfo(&command);
 	appendStringInfo(&command, "DROP TABLE %s", QualifiedName(head));
-
-	rows = HeadReadAll(relation);
-	if (rows != NIL)
-	{
-		HeadRow    *row = linitial(rows);
-
-		CheckNotCopied(relation, row);
-		AppendDrop(&command, HeadOid(row, HEAD_USERS), relation);
-		AppendDrop(&command, HeadOid(row, HEAD_ITEMS), relation);
-	}
+	AppendEmbeddings(&command, relation);
 	relation_close(relation, NoLock);
 	ExecuteDDL(command.data);
 }

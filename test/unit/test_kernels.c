@@ -1,0 +1,117 @@
+/* test_kernels.c: every level that the CPU has, against plain double loops. */
+#include "tap.h"
+#include "support.h"
+#include "cf_kernels.h"
+
+#define N		1025
+#define GUARD	12345.0f
+
+static float arrays[6][N + 1];
+
+static void
+fill(uint64_t counter, size_t n)
+{
+	int			a;
+	size_t		j;
+
+	for (a = 0; a < 6; a++)
+	{
+		for (j = 0; j < n; j++)
+			arrays[a][j] = (float) (draw_unit(&counter) * 2 - 1);
+		arrays[a][n] = GUARD;
+	}
+}
+
+static bool
+near(double got, double wanted)
+{
+	return fabs(got - wanted) <= 2e-6 * (1 + fabs(wanted));
+}
+
+static bool
+check_linear(const cf_kernels *kernels, size_t n)
+{
+	float		before[3][N];
+	double		sum = 0;
+	bool		good = true;
+	size_t		j;
+
+	fill(n, n);
+	memcpy(before[0], arrays[1], n * sizeof(float));
+	memcpy(before[1], arrays[2], n * sizeof(float));
+	memcpy(before[2], arrays[3], n * sizeof(float));
+	for (j = 0; j < n; j++)
+		sum += (double) arrays[0][j] * arrays[1][j];
+	good = fabs(kernels->dot(arrays[0], arrays[1], n) - sum) < 1e-5 * (1 + sqrt((double) n));
+	kernels->axpy(0.5f, arrays[0], arrays[1], n);
+	kernels->axpby(0.5f, arrays[0], -2.0f, arrays[2], n);
+	for (j = 0; j < n; j++)
+		good = good && near(arrays[1][j], before[0][j] + 0.5 * arrays[0][j]) &&
+			near(arrays[2][j], -2.0 * before[1][j] + 0.5 * arrays[0][j]);
+	memcpy(before[0], arrays[1], n * sizeof(float));
+	kernels->axpy_pair(0.25f, arrays[0], arrays[2], arrays[1], arrays[3], n);
+	for (j = 0; j < n; j++)
+		good = good && near(arrays[1][j], before[0][j] + 0.25 * arrays[2][j]) &&
+			near(arrays[3][j], before[2][j] + 0.25 * arrays[0][j]);
+	return good && arrays[1][n] == GUARD && arrays[2][n] == GUARD && arrays[3][n] == GUARD;
+}
+
+static bool
+check_adam(const cf_kernels *kernels, size_t n)
+{
+	const cf_adam_step s = {0.9f, 0.1f, 0.99f, 0.01f, 1.5f, 1e-5f, 0.999f, 0.05f};
+	float		old[5][N];
+	bool		good = true;
+	size_t		j;
+
+	fill(n + 1, n);
+	for (j = 0; j < n; j++)
+		arrays[2][j] = fabsf(arrays[2][j]);
+	for (j = 0; j < 5; j++)
+		memcpy(old[j], arrays[j], n * sizeof(float));
+	kernels->adam_step(&s, arrays[0], arrays[1], arrays[2], arrays[3], arrays[4], n);
+	for (j = 0; j < n; j++)
+	{
+		double		g = old[4][j];
+		double		m = 0.9 * old[1][j] + 0.1 * g;
+		double		v = 0.99 * old[2][j] + 0.01 * g * g;
+		double		d = m / (sqrt(v) * 1.5 + 1e-5);
+
+		good = good && near(arrays[1][j], m) && near(arrays[2][j], v) &&
+			near(arrays[3][j], d) && near(arrays[0][j], 0.999 * old[0][j] - 0.05 * d) &&
+			arrays[4][j] == 0.0f;
+	}
+	for (j = 0; j < 5; j++)
+		good = good && arrays[j][n] == GUARD;
+	return good;
+}
+
+int
+main(void)
+{
+	int			level;
+	size_t		n;
+
+	OK(cf_kernels_level(0) != NULL, "there is a plain level");
+	OK(cf_kernels_level(CF_KERNEL_LEVELS) == NULL, "there are no more levels");
+	for (level = 0; level < CF_KERNEL_LEVELS; level++)
+	{
+		const cf_kernels *kernels = cf_kernels_level(level);
+		bool		linear = true;
+		bool		adam = true;
+
+		if (kernels == NULL)
+		{
+			OK(true, "level %d # SKIP not on this CPU", level);
+			continue;
+		}
+		for (n = 0; n <= N; n = n == 70 ? N : n + 1)
+		{
+			linear = linear && check_linear(kernels, n);
+			adam = adam && check_adam(kernels, n);
+		}
+		OK(linear, "%s: dot, axpy, axpby, axpy_pair", kernels->name);
+		OK(adam, "%s: adam_step", kernels->name);
+	}
+	return tap_done();
+}
