@@ -96,13 +96,17 @@ collab_drop_model(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* The weighted mean bias of an embedding table, as a subquery. */
+/*
+ * The weighted mean bias of an embedding table, as a subquery.  Without NULLIF,
+ * which takes its operator from the search path.
+ */
 static char *
 MeanBiasQuery(Relation relation)
 {
-	return psprintf("(SELECT COALESCE("
-					"pg_catalog.sum(bias::pg_catalog.float8 OPERATOR(pg_catalog.*) n_ratings::pg_catalog.float8) "
-					"OPERATOR(pg_catalog./) NULLIF(pg_catalog.sum(n_ratings::pg_catalog.float8), 0), 0) "
+	return psprintf("(SELECT CASE WHEN pg_catalog.sum(n_ratings::pg_catalog.float8) "
+					"OPERATOR(pg_catalog.>) 0::pg_catalog.float8 "
+					"THEN pg_catalog.sum(bias::pg_catalog.float8 OPERATOR(pg_catalog.*) n_ratings::pg_catalog.float8) "
+					"OPERATOR(pg_catalog./) pg_catalog.sum(n_ratings::pg_catalog.float8) ELSE 0 END "
 					"FROM ONLY %s)", QualifiedName(RelationGetRelid(relation)));
 }
 
