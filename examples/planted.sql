@@ -1,5 +1,5 @@
 -- A made-up catalogue with planted tastes, in the tables of movielens.sql:
--- 943 users, 576 films, about 60,000 ratings, the same on every run.
+-- 576 films, nearly a thousand users, some 53,000 ratings, the same on every run.
 --
 -- A film is a mix of two of four genres, and its title says which: "The
 -- Haunted Starship" is horror in space.  A rating is 3.5, plus the film's

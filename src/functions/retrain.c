@@ -154,6 +154,7 @@ Read(Retraining *run)
 
 	OpenTables(run, &tables, &current);
 	JobRead(run->job);
+	JobRequireKeysFit(run->job, &tables);
 	JobBegin(run->job, &tables, &current);
 	CloseTables(&tables);
 	Commit(run);

@@ -131,6 +131,20 @@ AddEpoch(FunctionCallInfo fcinfo, const TrainingJob *job, const cf_epoch *report
 	AddResultRow(fcinfo, values, nulls);
 }
 
+/* Before hours are spent: do the ids fit the tables that are there? */
+static void
+CheckKeysFit(const TrainingJob *job, Oid head)
+{
+	ModelTables tables;
+	HeadRow		row;
+
+	PushFreshSnapshot();
+	ModelOpenForWrite(head, &tables, &row);
+	JobRequireKeysFit(job, &tables);
+	ModelClose(&tables);
+	PopActiveSnapshot();
+}
+
 static void
 Train(FunctionCallInfo fcinfo, TrainingJob *job, const NewModelName *name, bool replace)
 {
@@ -143,6 +157,8 @@ Train(FunctionCallInfo fcinfo, TrainingJob *job, const NewModelName *name, bool 
 	ModelLockName(name);
 	fresh = PrepareTables(job, name, replace, &head);
 	JobRead(job);
+	if (!fresh)
+		CheckKeysFit(job, head);
 	JobBegin(job, NULL, NULL);
 	while (JobEpoch(job, &report))
 		AddEpoch(fcinfo, job, &report);
