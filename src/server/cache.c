@@ -9,7 +9,7 @@
  * look again, for they come for DDL and not for DML.
  *
  * Entries are pinned by readers.  Those that nobody uses are kept, most
- * recently used first, within collab.cache_size.
+ * recently used first and one a model, within collab.cache_size.
  */
 #include "postgres.h"
 
@@ -40,6 +40,7 @@ typedef struct CacheEntry
 	Oid			head;
 	int64		stamp;
 	bool		shared;
+	bool		superseded;		/* a later look at the model found another stamp */
 	int			pins;
 } CacheEntry;
 
@@ -131,7 +132,7 @@ Unpin(CacheEntry *entry)
 {
 	if (--entry->pins > 0)
 		return;
-	if (!entry->shared)
+	if (!entry->shared || entry->superseded)
 		DeleteEntry(entry);
 	else
 		EvictEntries();
@@ -307,6 +308,27 @@ LoadSides(CacheEntry *entry, const HeadRow *row, EmbeddingTable tables[2])
 	}
 }
 
+/*
+ * Other generations of the model will hardly be asked for again: they go as
+ * soon as nobody reads them.
+ */
+static void
+SupersedeOthers(const CacheEntry *entry)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &entries)
+	{
+		CacheEntry *other = dlist_container(CacheEntry, node, iter.cur);
+
+		if (other == entry || other->head != entry->head)
+			continue;
+		other->superseded = true;
+		if (other->pins == 0)
+			DeleteEntry(other);
+	}
+}
+
 /* Put a complete entry at the front of the list. */
 static void
 ShareEntry(CacheEntry *entry)
@@ -316,7 +338,9 @@ ShareEntry(CacheEntry *entry)
 	else
 		dlist_delete(&entry->node);
 	entry->shared = true;
+	entry->superseded = false;
 	dlist_push_head(&entries, &entry->node);
+	SupersedeOthers(entry);
 }
 
 /*
