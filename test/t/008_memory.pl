@@ -56,6 +56,13 @@ BEGIN
 	END LOOP;
 END$$
 SQL
+# Contexts do not know what libraries take by themselves; in kilobytes.
+sub resident
+{
+	open my $status, '<', "/proc/$session->{pid}/status" or return 0;
+	my ($anonymous) = map { /^RssAnon:\s+(\d+)/ } <$status>;
+	return $anonymous;
+}
 my $slack = 100_000;
 sub does_not_grow
 {
@@ -76,6 +83,7 @@ for my $name (sort keys %reader)
 	does_not_grow("$name in a loop", sub { $session->query("CALL loop_over('$query', 1000)") });
 }
 does_not_grow('call sites of PL/pgSQL', sub { $session->query('SELECT one_call_site(1000)') });
+my $resident = resident();
 # ... and as statements of their own.
 for my $name (sort keys %reader)
 {
@@ -86,7 +94,15 @@ for my $name (sort keys %reader)
 # Within one statement, over many rows
 does_not_grow('predict over rows', sub { $session->query("SELECT sum(collab.predict('m', user_id, item_id)) FROM ratings") });
 
-# Training, dropping, retraining, and what fails
+{
+	my $grown = resident() - $resident;
+	note(sprintf('%-40s %+d kB', 'resident memory', $grown));
+	cmp_ok($grown, '<=', 4096, 'resident memory does not grow');
+}
+
+# Training, dropping, retraining, and what fails.  A dropped model stays in the
+# cache until its room is wanted, so little room is given.
+$session->query("SET collab.cache_size = '1MB'");
 does_not_grow('train and drop_model', sub {
 	for (1 .. 5)
 	{
@@ -108,7 +124,8 @@ does_not_grow('train that fails', sub { $session->run("SELECT collab.train('brie
 does_not_grow('retrain that fails', sub { $session->run("CALL collab.retrain('m')") for 1 .. 10 });
 $session->query('DELETE FROM ratings WHERE item_id IS NULL');
 
-# Within a retrain, from the first epochs to the last: nothing an epoch.
+# Within a retrain, from the first epochs to the last: nothing an epoch, but for
+# the losses themselves and the copies that are made of them to write them.
 {
 	$session->query(<<'SQL');
 CREATE TABLE grown (epochs int, bytes bigint);
@@ -126,7 +143,7 @@ SQL
 	$session->query("CALL collab.retrain('n', ratings => 'few', options => '{\"n_epochs\": 1001, \"n_factors\": 2, \"verbose\": false}')");
 	my $grown = $session->query('SELECT max(bytes) FILTER (WHERE epochs = 1000) - max(bytes) FILTER (WHERE epochs = 100) FROM grown');
 	note(sprintf('%-40s %+d bytes', '900 epochs', $grown));
-	cmp_ok($grown, '<=', $slack, '900 epochs: memory does not grow');
+	cmp_ok($grown, '<=', 900 * 400, '900 epochs: memory does not grow');
 }
 
 # Cache settings
@@ -142,10 +159,12 @@ SQL
 	is($other->query(answers('a')), $answer, 'without a cache, a model answers alike');
 	is($other->query($cached), 0, 'and none is kept');
 	$other->query("RESET collab.cache_size");
-	$other->query(answers('a'));
-	$other->query(retrain_a($_)) for 1 .. 3;
-	$other->query(answers('a'));
-	cmp_ok($other->query($cached), '<=', 2, 'older generations of one model do not pile up');
+	for my $seed (1 .. 3)
+	{
+		$other->query(retrain_a($seed));
+		$other->query(answers('a'));
+	}
+	is($other->query($cached), 1, 'older generations of a model are not kept');
 	$other->close;
 
 	sub retrain_a
@@ -160,7 +179,7 @@ SQL
 	my $tables = 'SELECT count(*) FROM pg_class';
 	my $before = $session->query($tables);
 	my $answer = $session->query(answers('a'));
-	$session->query('SET collab.max_memory = 4MB');
+	$session->query('SET collab.max_memory = \'4MB\'');
 	fails_with($session, "SELECT collab.train('huge', 'ratings', n_factors => 1000)", '54000',
 		qr/more memory is needed than collab\.max_memory allows\nDETAIL:  (?!4 )\d+ MB are needed and 4 MB are allowed\.\nHINT:/,
 		'train beyond collab.max_memory');
