@@ -276,18 +276,26 @@ CopyKnownEmbeddings(void *context, cf_model *model)
 	CopyKnown(&model->items, warm->job->ratings->items, &warm->items, warm->item_dict);
 }
 
+void
+JobRequireWarmStart(const TrainingJob *job, const HeadRow *current)
+{
+	int			n_factors = HeadInt32(current, HEAD_N_FACTORS, 0);
+
+	if (job->warm_start && n_factors != job->options.n_factors)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a warm start cannot change n_factors from %d to %d",
+						n_factors, job->options.n_factors),
+				 errhint("Retrain without warm_start.")));
+}
+
 static void
 ReadPresent(WarmStart *warm, const ModelTables *tables, const HeadRow *current)
 {
 	int			n_factors = HeadInt32(current, HEAD_N_FACTORS, 0);
 	cf_host    *host = warm->job->host;
 
-	if (n_factors != warm->job->options.n_factors)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a warm start cannot change n_factors from %d to %d",
-						n_factors, warm->job->options.n_factors),
-				 errhint("Retrain without warm_start.")));
+	JobRequireWarmStart(warm->job, current);
 	EmbeddingsRead(&tables->users, n_factors, host, &warm->users, &warm->user_dict);
 	EmbeddingsRead(&tables->items, n_factors, host, &warm->items, &warm->item_dict);
 }
@@ -392,6 +400,8 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 {
 	HeadRow    *row = &job->row;
 
+	JobRequireKeyTypes(job, tables);
+	JobRequireKeysFit(job, tables);
 	cf_training_end(job->training);
 	job->training = NULL;
 	EmbeddingsWrite(&tables->users, &job->model.users, job->ratings->users, fresh);
