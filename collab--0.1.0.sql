@@ -145,6 +145,20 @@ LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION collab.predict(regclass, text, text)
 IS 'predicted rating; ids given as text are read as the model''s key types';
 
+CREATE FUNCTION collab.predict(model regclass, user_id "any", item_id text)
+RETURNS real
+AS 'MODULE_PATHNAME', 'collab_predict'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION collab.predict(regclass, "any", text)
+IS 'predicted rating; an item id given as text is read as the model''s key type';
+
+CREATE FUNCTION collab.predict(model regclass, user_id text, item_id "any")
+RETURNS real
+AS 'MODULE_PATHNAME', 'collab_predict'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION collab.predict(regclass, text, "any")
+IS 'predicted rating; a user id given as text is read as the model''s key type';
+
 --
 -- Ranking by bias
 --

@@ -34,8 +34,8 @@
 #define LEAST_FACTOR	1e-30	/* of the products, which must not be 0 */
 #define GONE			1e-20	/* less is 0 */
 #define RATINGS_AT_ONCE 64		/* of which logits and slopes are held */
-#define FLOATS_AT_ONCE	((size_t) 1 << 19)	/* between two polls: a few ms */
-#define ROWS_AHEAD		6		/* prefetched */
+#define FLOATS_AT_ONCE	((size_t) 1 << 18)	/* between two polls: a few ms */
+#define ROWS_AHEAD		3		/* prefetched */
 #define LINE_FLOATS		16		/* of a cache line */
 
 /* The products and the tail's sum as they stand before a step. */
@@ -361,6 +361,11 @@ touch_rows(adam_state *adam, const cf_rating *batch)
 	adam->items.n_touched = 0;
 	for (j = 0; j < adam->batch_size; j++)
 	{
+		if (j + 2 * ROWS_AHEAD < adam->batch_size)
+		{
+			__builtin_prefetch(&adam->users.rows[batch[j + 2 * ROWS_AHEAD].user], 1);
+			__builtin_prefetch(&adam->items.rows[batch[j + 2 * ROWS_AHEAD].item], 1);
+		}
 		if (j + ROWS_AHEAD < adam->batch_size)
 		{
 			prefetch_row(adam, &adam->users, batch[j + ROWS_AHEAD].user);

@@ -23,8 +23,11 @@
  * where D and B are products of the steps' decays and betas and w_s is the
  * step's rate lr sqrt(1 - 0.99^(s+1)) / (1 - beta1^(s+1)).  The sum is
  * D(l,e) (T(l) - R(l,e) T(e)) with one table T, made backwards once a
- * training, and a ratio R of products: constant work for any gap.  Only
- * epsilon is approximated: the tail sees it as it stood at the gap's start.
+ * training, and a ratio R of products: constant work for any gap.  Each row
+ * keeps its direction m / (sqrt(v) + epsilon) from its last step, so that
+ * catching up takes no root and no division.  Only epsilon is approximated:
+ * the tail sees it as it stood at the gap's start (or at the last epoch's end,
+ * when all rows are brought up to date).
  */
 #ifndef CF_ADAM_H
 #define CF_ADAM_H

@@ -77,13 +77,7 @@ load_word(const unsigned char *from, size_t n)
 	uint64_t	word = 0;
 	size_t		j;
 
-	/* little-endian on every machine; compilers make a full word one load */
-	if (n == 8)
-	{
-		for (j = 0; j < 8; j++)
-			word |= (uint64_t) from[j] << (8 * j);
-		return word;
-	}
+	/* little-endian on every machine, so that hashes are the same */
 	for (j = 0; j < n; j++)
 		word |= (uint64_t) from[j] << (8 * j);
 	return word;
@@ -291,10 +285,7 @@ slots_for(uint64_t count)
 	return n;
 }
 
-/*
- * Fill in "count" rows' worth of work at a time and ask whether to go on.
- * Growing happens while rows come in, between which the host is not polled.
- */
+/* Is it time to ask after "done" keys, and is the answer yes? */
 static bool
 stop_is_due(cf_host *host, uint64_t done)
 {

@@ -138,6 +138,7 @@ cf_ratings_is_valid(cf_key_kind user_kind, cf_key user, cf_key_kind item_kind,
 					 item_hash(item_kind, item, seed)) < valid_threshold(valid_part);
 }
 
+/* Is it time to ask after "done" rows, and is the answer yes? */
 static bool
 stop_is_due(cf_host *host, size_t done)
 {

@@ -23,7 +23,8 @@ typedef struct cf_settings
 {
 	uint32_t	n_factors;
 	uint32_t	n_epochs;
-	uint32_t	batch_size;		/* at most the training ratings */
+	uint32_t	batch_size;		/* 0: the default; more than the training
+								 * ratings: all of them */
 	double		wd;				/* decoupled weight decay */
 	cf_one_cycle cycle;
 	uint64_t	seed;
@@ -75,7 +76,8 @@ extern size_t cf_training_memory(const cf_solver *solver, const cf_settings *set
 
 /*
  * Begin to fit "model" (initialised by cf_model_init, without rows) to frozen
- * ratings.  Checks the memory first.  "warm", if not NULL, is called once the
+ * ratings, whose training part may be reordered.  Checks the memory first;
+ * when it fails the model is without rows again.  "warm", if not NULL, is called once the
  * embeddings have their random start, to put known ones in their place.
  */
 extern cf_status cf_training_begin(const cf_solver *solver, const cf_settings *settings,

@@ -26,7 +26,8 @@ OfferBiases(cf_topk *top, const cf_side *items, bool lowest, int64 min_ratings)
 }
 
 static void
-AddRanking(FunctionCallInfo fcinfo, const CachedModel *model, const cf_topk *top, Oid type)
+AddRanking(FunctionCallInfo fcinfo, const CachedModel *model, const cf_topk *top,
+		   ItemIdType *type)
 {
 	for (size_t i = 0; i < top->n; i++)
 	{
@@ -35,7 +36,7 @@ AddRanking(FunctionCallInfo fcinfo, const CachedModel *model, const cf_topk *top
 		bool		nulls[4] = {false};
 
 		values[0] = Int32GetDatum((int32) i + 1);
-		values[1] = KeyToDatum(type, cf_dict_key(model->items.dict, row));
+		values[1] = ItemIdDatum(type, model, row);
 		values[2] = Float4GetDatum(cf_side_bias(&model->model.items, row));
 		values[3] = Int64GetDatum(model->model.items.n_ratings[row]);
 		AddResultRow(fcinfo, values, nulls);
@@ -50,7 +51,7 @@ MovieBias(FunctionCallInfo fcinfo, int item_type, int lowest)
 	cf_host    *host = HostCreate(CurrentMemoryContext, SIZE_MAX);
 	CachedModel *model;
 	cf_topk		top;
-	Oid			type;
+	ItemIdType	type;
 
 	RequireArgument(fcinfo, lowest, "lowest");
 	RequireArgument(fcinfo, lowest + 1, "min_ratings");
@@ -68,7 +69,7 @@ MovieBias(FunctionCallInfo fcinfo, int item_type, int lowest)
 	HostCheck(host, cf_topk_create(host, Min((uint32) k, model->model.items.n_rows), &top));
 	OfferBiases(&top, &model->model.items, PG_GETARG_BOOL(lowest), PG_GETARG_INT64(lowest + 1));
 	cf_topk_sort(&top);
-	AddRanking(fcinfo, model, &top, type);
+	AddRanking(fcinfo, model, &top, &type);
 	cf_topk_release(host, &top);
 	return (Datum) 0;
 }

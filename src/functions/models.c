@@ -143,8 +143,7 @@ collab_touch(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("collab.touch()");
 	SPI_connect();
 	PushFreshSnapshot();
-	(void) ModelOpenForWrite(head, &tables, &row);
-	ModelClose(&tables);
+	ModelCheckForWrite(head);
 	PopActiveSnapshot();
 
 	ModelLock(head, false, false);

@@ -103,7 +103,7 @@ PcaProject(FunctionCallInfo fcinfo, int item_type, int arg_top)
 	const cf_side *items;
 	float	   *buffer;
 	Datum	   *elements;
-	Oid			type;
+	ItemIdType	type;
 
 	if (!FitItems(fcinfo, arg_top, &fit))
 		return (Datum) 0;
@@ -119,7 +119,7 @@ PcaProject(FunctionCallInfo fcinfo, int item_type, int arg_top)
 		bool		nulls[3] = {false};
 
 		CHECK_FOR_INTERRUPTS();
-		values[0] = KeyToDatum(type, cf_dict_key(fit.model->items.dict, row));
+		values[0] = ItemIdDatum(&type, fit.model, row);
 		values[1] = ProjectionDatum(&fit.pca, cf_side_row(items, row), buffer, elements);
 		values[2] = Int64GetDatum(items->n_ratings[row]);
 		AddResultRow(fcinfo, values, nulls);

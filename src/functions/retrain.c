@@ -154,6 +154,7 @@ Read(Retraining *run)
 
 	OpenTables(run, &tables, &current);
 	JobRead(run->job);
+	JobRequireKeysFit(run->job, &tables);
 	JobBegin(run->job, &tables, &current);
 	CloseTables(&tables);
 	Commit(run);
@@ -209,11 +210,9 @@ Retrain(Retraining *run, FunctionCallInfo fcinfo)
 static void
 CheckBeforeLock(Retraining *run)
 {
-	ModelTables tables;
-	HeadRow		current;
-
-	OpenTables(run, &tables, &current);
-	CloseTables(&tables);
+	PushFreshSnapshot();
+	ModelCheckForWrite(run->head);
+	PopActiveSnapshot();
 }
 
 Datum

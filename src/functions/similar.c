@@ -45,18 +45,6 @@ OfferNeighbours(cf_topk *top, CachedModel *model, uint32 item)
 										   ((double) norms[item] * norms[row])), row);
 }
 
-/*
- * An id in the type of the item that was asked for; text where the id was
- * given as text and the key is something else.
- */
-static Datum
-ResultId(const KeyType *key_type, Oid type, cf_key key)
-{
-	if (KeyFamilyOf(type) == key_type->family)
-		return KeyToDatum(type, key);
-	return CStringGetTextDatum(KeyToString(key_type, key));
-}
-
 Datum
 collab_cosine_similar(PG_FUNCTION_ARGS)
 {
@@ -64,6 +52,7 @@ collab_cosine_similar(PG_FUNCTION_ARGS)
 	cf_host    *host = HostCreate(CurrentMemoryContext, SIZE_MAX);
 	CachedModel *model;
 	KeyArgument argument;
+	ItemIdType	type;
 	cf_topk		top;
 	uint32		item;
 
@@ -73,6 +62,7 @@ collab_cosine_similar(PG_FUNCTION_ARGS)
 	model = CachedModelGet(fcinfo->flinfo, PG_GETARG_OID(0), NEED_ITEMS);
 	KeyArgumentInit(&argument, &model->items.key_type,
 					get_fn_expr_argtype(fcinfo->flinfo, 1), "item", model->name);
+	type = ItemIdTypeOf(get_fn_expr_argtype(fcinfo->flinfo, 1));
 	item = cf_dict_find(model->items.dict, KeyArgumentGet(&argument, PG_GETARG_DATUM(1)));
 	if (item == CF_NO_ROW)
 		return (Datum) 0;
@@ -82,11 +72,10 @@ collab_cosine_similar(PG_FUNCTION_ARGS)
 	cf_topk_sort(&top);
 	for (size_t i = 0; i < top.n; i++)
 	{
-		cf_key		key = cf_dict_key(model->items.dict, top.heap[i].row);
 		Datum		values[2];
 		bool		nulls[2] = {false};
 
-		values[0] = ResultId(&model->items.key_type, argument.type, key);
+		values[0] = ItemIdDatum(&type, model, top.heap[i].row);
 		values[1] = Float4GetDatum(top.heap[i].score);
 		AddResultRow(fcinfo, values, nulls);
 	}

@@ -69,7 +69,7 @@ IsModel(Oid relid)
 	bool		result = OidIsValid(relation->rd_rel->reloftype) &&
 		relation->rd_rel->reloftype == HeadTypeOid();
 
-	relation_close(relation, NoLock);
+	relation_close(relation, AccessShareLock);
 	return result;
 }
 
@@ -103,6 +103,9 @@ PrepareTables(TrainingJob *job, const NewModelName *name, bool replace, Oid *hea
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("model \"%s\" already exists", name->head),
 				 errhint("Train it again with collab.retrain(), or give replace => true.")));
+	PushFreshSnapshot();
+	ModelCheckForWrite(*head);
+	PopActiveSnapshot();
 	ModelLock(*head, false, false);
 	PushFreshSnapshot();
 	ModelOpenForWrite(*head, &tables, &row);
@@ -128,6 +131,20 @@ AddEpoch(FunctionCallInfo fcinfo, const TrainingJob *job, const cf_epoch *report
 	AddResultRow(fcinfo, values, nulls);
 }
 
+/* Before hours are spent: do the ids fit the tables that are there? */
+static void
+CheckKeysFit(const TrainingJob *job, Oid head)
+{
+	ModelTables tables;
+	HeadRow		row;
+
+	PushFreshSnapshot();
+	ModelOpenForWrite(head, &tables, &row);
+	JobRequireKeysFit(job, &tables);
+	ModelClose(&tables);
+	PopActiveSnapshot();
+}
+
 static void
 Train(FunctionCallInfo fcinfo, TrainingJob *job, const NewModelName *name, bool replace)
 {
@@ -140,6 +157,8 @@ Train(FunctionCallInfo fcinfo, TrainingJob *job, const NewModelName *name, bool 
 	ModelLockName(name);
 	fresh = PrepareTables(job, name, replace, &head);
 	JobRead(job);
+	if (!fresh)
+		CheckKeysFit(job, head);
 	JobBegin(job, NULL, NULL);
 	while (JobEpoch(job, &report))
 		AddEpoch(fcinfo, job, &report);

@@ -38,28 +38,65 @@ PositiveArgument(FunctionCallInfo fcinfo, int argument, const char *name)
 	return value;
 }
 
-Oid
+ItemIdType
+ItemIdTypeOf(Oid type)
+{
+	ItemIdType	result = {.type = type};
+
+	if (type != UNKNOWNOID)
+		result.type = getBaseType(type);
+	if (result.type != type)
+		result.domain = type;
+	return result;
+}
+
+/* Integer ids are asked for as bigint, which no other argument is taken for. */
+static const char *
+CallWithType(const char *call, const KeyType *key_type)
+{
+	return psprintf(call, format_type_be(key_type->family == KEY_INTEGER ? INT8OID :
+										 key_type->type));
+}
+
+ItemIdType
 ItemResultType(FunctionCallInfo fcinfo, int argument, const CachedModel *model, const char *call)
 {
 	const KeyType *key_type = &model->items.key_type;
-	Oid			type = INT8OID;
+	ItemIdType	result = ItemIdTypeOf(INT8OID);
 
 	if (argument >= 0)
 	{
-		type = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, argument));
+		result = ItemIdTypeOf(get_fn_expr_argtype(fcinfo->flinfo, argument));
 		if (!PG_ARGISNULL(argument))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("item_type must be NULL: only its type counts"),
-					 errhint("Call %s.", psprintf(call, format_type_be(key_type->type)))));
+					 errhint("Call %s.", CallWithType(call, key_type))));
 	}
-	if (KeyFamilyOf(type) != key_type->family)
+	if (KeyFamilyOf(result.type) != key_type->family)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("item ids of model \"%s\" are of type %s, not %s", model->name,
-						format_type_be(key_type->type), format_type_be(type)),
-				 errhint("Call %s.", psprintf(call, format_type_be(key_type->type)))));
-	return type;
+						format_type_be(key_type->type), format_type_be(result.type)),
+				 errhint("Call %s.", CallWithType(call, key_type))));
+	return result;
+}
+
+Datum
+ItemIdDatum(ItemIdType *id_type, const CachedModel *model, uint32 row)
+{
+	const KeyType *key_type = &model->items.key_type;
+	cf_key		key = cf_dict_key(model->items.dict, row);
+	Datum		result;
+
+	if (KeyFamilyOf(id_type->type) == key_type->family)
+		result = KeyToDatum(id_type->type, key);
+	else
+		result = CStringGetTextDatum(KeyToString(key_type, key));
+	if (OidIsValid(id_type->domain))
+		domain_check(result, false, id_type->domain, &id_type->domain_state,
+					 CurrentMemoryContext);
+	return result;
 }
 
 void

@@ -15,14 +15,32 @@ extern void RequireArgument(FunctionCallInfo fcinfo, int argument, const char *n
 /* An argument that must be a positive integer: 22004 or 22023, naming it. */
 extern int32 PositiveArgument(FunctionCallInfo fcinfo, int argument, const char *name);
 
+/* The type in which a function returns item ids. */
+typedef struct ItemIdType
+{
+	Oid			type;			/* base type */
+	Oid			domain;			/* over it; InvalidOid: none */
+	void	   *domain_state;	/* kept between checks of the domain */
+} ItemIdType;
+
+/* The type of an argument; "unknown" stays what it is. */
+extern ItemIdType ItemIdTypeOf(Oid type);
+
 /*
  * The type in which item ids are returned where no item is given.  "argument"
  * is the number of the item_type argument, which must be NULL and of the key's
  * family; -1: the function returns bigint.  42804, with a hint that shows
  * "call" with the right type, where the key is of another family.
  */
-extern Oid	ItemResultType(FunctionCallInfo fcinfo, int argument, const CachedModel *model,
-						   const char *call);
+extern ItemIdType ItemResultType(FunctionCallInfo fcinfo, int argument,
+								 const CachedModel *model, const char *call);
+
+/*
+ * An item's id as a result: text where the type is of another family than
+ * the key.  22003 where an integer does not fit, 23514 where a domain is
+ * violated.
+ */
+extern Datum ItemIdDatum(ItemIdType *id_type, const CachedModel *model, uint32 row);
 
 /* Begin to return a set of rows; then add them one by one. */
 extern void BeginRows(FunctionCallInfo fcinfo);

@@ -16,6 +16,7 @@
 #include <math.h>
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
@@ -77,10 +78,23 @@ CountInvalidation(Datum arg, Oid relid)
 	invalidations++;
 }
 
+/*
+ * What a subtransaction wrote can vanish without a trace in the snapshot:
+ * command ids are not taken back, and under REPEATABLE READ the rest of it
+ * stays as it is.
+ */
+static void
+CountRollback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		invalidations++;
+}
+
 void
 CacheInit(void)
 {
 	CacheRegisterRelcacheCallback(CountInvalidation, (Datum) 0);
+	RegisterSubXactCallback(CountRollback, NULL);
 }
 
 static void

@@ -117,8 +117,8 @@ NewRowsDesc(const EmbeddingTable *table)
 {
 	TupleDesc	desc = CreateTemplateTupleDesc(EMBEDDING_COLUMNS);
 
-	TupleDescInitEntry(desc, EMBEDDING_KEY + 1, "id", table->key_type.type,
-					   table->key_type.typmod, 0);
+	/* no typmod, so that INSERT checks the length of varchar(n) */
+	TupleDescInitEntry(desc, EMBEDDING_KEY + 1, "id", table->key_type.type, -1, 0);
 	TupleDescInitEntryCollation(desc, EMBEDDING_KEY + 1, table->key_type.collation);
 	TupleDescInitEntry(desc, EMBEDDING_BIAS + 1, "bias", FLOAT4OID, -1, 0);
 	TupleDescInitEntry(desc, EMBEDDING_FACTORS + 1, "factors", FLOAT4ARRAYOID, -1, 0);

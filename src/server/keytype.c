@@ -60,9 +60,17 @@ KeyTypeOfColumn(const char *column, Oid type, int32 typmod, Oid collation)
 }
 
 bool
-KeyTypesMatch(const KeyType *a, const KeyType *b)
+KeyFits(const KeyType *key_type, cf_key key)
 {
-	return a->type == b->type || (a->family == KEY_TEXT && b->family == KEY_TEXT);
+	switch (key_type->type)
+	{
+		case INT2OID:
+			return key.number >= PG_INT16_MIN && key.number <= PG_INT16_MAX;
+		case INT4OID:
+			return key.number >= PG_INT32_MIN && key.number <= PG_INT32_MAX;
+		default:
+			return true;
+	}
 }
 
 cf_key
@@ -105,7 +113,7 @@ KeyOutOfRange(Oid type, int64 number)
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 			 errmsg("item id " INT64_FORMAT " is out of range for type %s",
 					number, format_type_be(type)),
-			 errhint("Give the item as bigint.")));
+			 errhint("Ask for ids of type bigint.")));
 }
 
 Datum

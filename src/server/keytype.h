@@ -40,8 +40,8 @@ extern KeyFamily KeyFamilyOf(Oid type);
  */
 extern KeyType KeyTypeOfColumn(const char *column, Oid type, int32 typmod, Oid collation);
 
-/* Do two columns take each other's keys? */
-extern bool KeyTypesMatch(const KeyType *a, const KeyType *b);
+/* Is a key of the type's family within the type's range? */
+extern bool KeyFits(const KeyType *key_type, cf_key key);
 
 /* The core's key for a value of exactly this type; text points into it. */
 extern cf_key KeyFromDatum(Oid type, Datum value);

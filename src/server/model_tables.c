@@ -227,6 +227,18 @@ ModelClose(ModelTables *tables)
 	table_close(tables->head, NoLock);
 }
 
+void
+ModelCheckForWrite(Oid head)
+{
+	ModelTables tables;
+	HeadRow		row;
+
+	(void) ModelOpenForWrite(head, &tables, &row);
+	table_close(tables.items.relation, RowExclusiveLock);
+	table_close(tables.users.relation, RowExclusiveLock);
+	table_close(tables.head, RowExclusiveLock);
+}
+
 NewModelName
 ModelParseName(const char *name)
 {
@@ -364,8 +376,12 @@ ModelDrop(Oid head)
 	Relation	relation = OpenHead(head, AccessShareLock);
 	StringInfoData command;
 
+	/* before the wait, and without keeping others from dropping it; and after */
 	CheckWriter(relation, relation);
+	relation_close(relation, AccessShareLock);
 	ModelLock(head, false, false);
+	relation = OpenHead(head, AccessShareLock);
+	CheckWriter(relation, relation);
 	initStringInfo(&command);
 	appendStringInfo(&command, "DROP TABLE %s", QualifiedName(head));
 	AppendEmbeddings(&command, relation);

@@ -80,6 +80,12 @@ extern bool ModelOpenForWrite(Oid head, ModelTables *tables, HeadRow *row);
 extern void ModelClose(ModelTables *tables);
 
 /*
+ * The same checks alone, for before a wait for the trainer's lock: nothing
+ * stays locked, or drop_model would run into a deadlock with those who wait.
+ */
+extern void ModelCheckForWrite(Oid head);
+
+/*
  * Parse the name of a new model as regclass parses it, and check that its
  * tables can be created; the tables may exist.
  */

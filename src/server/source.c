@@ -187,15 +187,32 @@ CheckKeyLength(const Source *source, const NameData *column, cf_key key)
 				 errdetail("A text id can have at most %d bytes.", MAX_KEY_BYTES)));
 }
 
+/* "Not rated": the ids are known all the same. */
 static void
-AddRow(const Source *source, cf_host *host, cf_ratings *ratings, const Datum *values)
+AddUnrated(cf_host *host, cf_ratings *ratings, cf_key user, cf_key item)
+{
+	uint32_t	row;
+
+	HostCheck(host, cf_dict_add(ratings->users, user, &row));
+	HostCheck(host, cf_dict_add(ratings->items, item, &row));
+}
+
+static void
+AddRow(const Source *source, cf_host *host, cf_ratings *ratings, const Datum *values,
+	   bool rated)
 {
 	cf_key		user = KeyFromDatum(source->user_key.type, values[SOURCE_USER]);
 	cf_key		item = KeyFromDatum(source->item_key.type, values[SOURCE_ITEM]);
-	float		rating = RatingFromDatum(source->rating_type, values[SOURCE_RATING]);
+	float		rating;
 
 	CheckKeyLength(source, &source->user_column, user);
 	CheckKeyLength(source, &source->item_column, item);
+	if (!rated)
+	{
+		AddUnrated(host, ratings, user, item);
+		return;
+	}
+	rating = RatingFromDatum(source->rating_type, values[SOURCE_RATING]);
 	if (!isfinite(rating))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
@@ -219,10 +236,8 @@ AddBatch(const Source *source, cf_host *host, cf_ratings *ratings)
 		heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
 		if (nulls[SOURCE_USER] || nulls[SOURCE_ITEM])
 			NullId(source, values, nulls);
-		if (nulls[SOURCE_RATING])
-			skipped++;
-		else
-			AddRow(source, host, ratings, values);
+		AddRow(source, host, ratings, values, !nulls[SOURCE_RATING]);
+		skipped += nulls[SOURCE_RATING];
 	}
 	return skipped;
 }

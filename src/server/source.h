@@ -35,8 +35,9 @@ extern void SourceOpen(Source *source, Oid relid, const char *user_column,
 extern Oid	SourceFind(const char *name, const char *model);
 
 /*
- * Add all ratings.  A NULL rating is skipped and counted; a NULL id or a
- * rating that is not finite is an error.  Returns the number skipped.
+ * Add all ratings.  A NULL rating is skipped and counted, though its ids are
+ * made known; a NULL id or a rating that is not finite is an error.  Returns
+ * the number skipped.
  */
 extern uint64 SourceRead(const Source *source, cf_host *host, cf_ratings *ratings);
 

@@ -59,9 +59,9 @@ JobDestroy(TrainingJob *job)
 }
 
 static void
-RequireKeyType(const KeyType *source, const EmbeddingTable *table, const char *model)
+RequireKeyFamily(const KeyType *source, const EmbeddingTable *table, const char *model)
 {
-	if (!KeyTypesMatch(source, &table->key_type))
+	if (source->family != table->key_type.family)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("%s ids of model \"%s\" are of type %s, but those of the ratings of type %s",
@@ -75,8 +75,33 @@ JobRequireKeyTypes(const TrainingJob *job, const ModelTables *tables)
 {
 	const char *model = RelationGetRelationName(tables->head);
 
-	RequireKeyType(&job->source.user_key, &tables->users, model);
-	RequireKeyType(&job->source.item_key, &tables->items, model);
+	RequireKeyFamily(&job->source.user_key, &tables->users, model);
+	RequireKeyFamily(&job->source.item_key, &tables->items, model);
+}
+
+/* Keys are in order, so that the ends tell for all. */
+static void
+RequireKeysFit(const cf_dict *keys, const EmbeddingTable *table)
+{
+	uint32		last = cf_dict_count(keys) - 1;
+
+	if (KeyFits(&table->key_type, cf_dict_key(keys, 0)) &&
+		KeyFits(&table->key_type, cf_dict_key(keys, last)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("%s ids of the ratings do not fit type %s of table \"%s\"",
+					SideName(table->side), format_type_be(table->key_type.type),
+					RelationGetRelationName(table->relation)),
+			 errhint("Alter the type of column \"%s_id\" of that table to bigint.",
+					 SideName(table->side))));
+}
+
+void
+JobRequireKeysFit(const TrainingJob *job, const ModelTables *tables)
+{
+	RequireKeysFit(job->ratings->users, &tables->users);
+	RequireKeysFit(job->ratings->items, &tables->items);
 }
 
 /* The row's values that are known before the ratings are read. */
@@ -131,7 +156,7 @@ RequireRatings(const TrainingJob *job, uint64 skipped)
 	ereport(ERROR,
 			(errcode(ERRCODE_NO_DATA_FOUND),
 			 errmsg("%s has no ratings to train on", job->source.name),
-			 skipped > 0 ? errdetail("All of its " UINT64_FORMAT " ratings are NULL.", skipped) : 0));
+			 skipped > 0 ? errdetail("All its ratings are NULL.") : 0));
 }
 
 static void
@@ -147,8 +172,9 @@ NoticeOutsideRange(const TrainingJob *job)
 			ratings->rows[i].value > job->options.high;
 	if (outside > 0)
 		ereport(NOTICE,
-				(errmsg(UINT64_FORMAT " ratings are outside y_range and can never be met",
-						outside)));
+				(errmsg_plural("%llu rating is outside y_range and can never be met",
+							   "%llu ratings are outside y_range and can never be met",
+							   (unsigned long) outside, (unsigned long long) outside)));
 }
 
 /* What trains, but can hardly be meant. */
@@ -202,7 +228,9 @@ JobRead(TrainingJob *job)
 	skipped = SourceRead(&job->source, job->host, job->ratings);
 	RequireRatings(job, skipped);
 	if (skipped > 0)
-		ereport(NOTICE, (errmsg(UINT64_FORMAT " NULL ratings were skipped", skipped)));
+		ereport(NOTICE,
+				(errmsg_plural("%llu NULL rating was skipped", "%llu NULL ratings were skipped",
+							   (unsigned long) skipped, (unsigned long long) skipped)));
 
 	HostCheck(job->host, cf_ratings_freeze(job->ratings, (uint64) job->options.seed,
 										   job->options.valid_pct));

@@ -40,8 +40,11 @@ typedef struct TrainingJob
 extern TrainingJob *JobCreate(const Source *source, const TrainOptions *options,
 							  bool warm_start);
 
-/* The source's ids must fit the tables' keys: 42804 where they do not. */
+/* The source's ids must be of the family of the tables' keys: 42804 if not. */
 extern void JobRequireKeyTypes(const TrainingJob *job, const ModelTables *tables);
+
+/* Each id that was read must fit the tables' key types: 22003 if not. */
+extern void JobRequireKeysFit(const TrainingJob *job, const ModelTables *tables);
 
 /*
  * Give the job its row of the head, as the next generation, and insert it

@@ -1,0 +1,206 @@
+# Cancel, statement_timeout and terminate take effect at once in each phase of
+# a training, and leave nothing behind.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use CollabTest;
+use Test::More;
+
+# What is promised is 200 ms; a busy machine is given more.
+my $at_most = 1000;
+
+my $node = new_node('main', 'max_wal_size = 2GB', 'shared_buffers = 256MB');
+my $watcher = session($node);
+
+$watcher->query(make_ratings('small', 2000, 200, 20));
+$watcher->query(make_ratings('large', 100_000, 2000, 30));
+# nearly as many embeddings as ratings: what takes long is to write them
+$watcher->query(make_ratings('wide', 150_000, 2000, 1));
+
+# Sources that tell by advisory locks where their reader is: 1 once it has
+# begun, 2 once it has come to the end.
+for my $table (qw(small large wide))
+{
+	$watcher->query("CREATE VIEW ${table}_watched AS
+		SELECT 1 AS user_id, 1 AS item_id, 3::real AS rating WHERE pg_try_advisory_xact_lock(1)
+		UNION ALL SELECT * FROM $table
+		UNION ALL SELECT 1, 1, 3::real WHERE pg_try_advisory_xact_lock(2)");
+}
+# Written tables tell by 3.
+$watcher->query('CREATE FUNCTION tell_writing() RETURNS trigger LANGUAGE plpgsql AS
+	$$BEGIN PERFORM pg_try_advisory_xact_lock(3); RETURN NULL; END$$');
+$watcher->query('CREATE FUNCTION told(what int, victim int) RETURNS bool LANGUAGE sql AS
+	$$SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = \'advisory\' AND objid = what::oid AND pid = victim)$$');
+
+# Waits until the victim is in the phase, stops it, and gives the milliseconds
+# until it has stopped.
+$watcher->query(<<'SQL');
+CREATE FUNCTION stop(victim int, how text, phase text) RETURNS real LANGUAGE plpgsql AS $$
+DECLARE
+	began timestamptz;
+	seen bool := false;
+	there bool;
+	busy bool;
+BEGIN
+	LOOP
+		PERFORM pg_stat_clear_snapshot();
+		busy := EXISTS (SELECT FROM pg_stat_activity WHERE pid = victim AND state = 'active');
+		IF seen AND NOT busy THEN
+			RAISE 'it ended before it was in the phase';
+		END IF;
+		seen := seen OR busy;
+		EXECUTE 'SELECT ' || phase INTO there USING victim;
+		EXIT WHEN busy AND there;
+		PERFORM pg_sleep(0.003);
+	END LOOP;
+	began := clock_timestamp();
+	IF how = 'cancel' THEN
+		PERFORM pg_cancel_backend(victim);
+	ELSE
+		PERFORM pg_terminate_backend(victim);
+	END IF;
+	LOOP
+		PERFORM pg_stat_clear_snapshot();
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = victim AND state = 'active');
+		PERFORM pg_sleep(0.001);
+	END LOOP;
+	RETURN 1000 * extract(epoch FROM clock_timestamp() - began);
+END$$
+SQL
+
+# The models that are trained again.
+for my $table (qw(small large wide))
+{
+	my $n_factors = $table eq 'wide' ? 100 : 5;
+	$watcher->query("SELECT count(*) FROM collab.train('m_$table', '${table}_watched',
+		n_factors => $n_factors, n_epochs => 1, verbose => false)");
+}
+$watcher->query("CREATE TRIGGER tell BEFORE UPDATE ON m_wide_users EXECUTE FUNCTION tell_writing()");
+my %answers = map { $_ => $watcher->query(answers("m_$_")) } qw(small large wide);
+
+my %phase = (
+	reading => 'told(1, $1) AND NOT told(2, $1)',
+	freezing => 'told(2, $1)',
+	'freezing, later' => 'told(2, $1) AND pg_sleep(0.15) IS NOT NULL',
+	'training (one transaction)' => 'told(2, $1) AND (SELECT clock_timestamp() - query_start > \'0.7 s\'
+		FROM pg_stat_activity WHERE pid = $1)',
+	'training (short epochs)' => 'EXISTS (SELECT FROM m_small
+		WHERE finished IS NULL AND pid = $1 AND cardinality(train_loss) >= 2)',
+	'training (a long epoch)' => 'EXISTS (SELECT FROM m_small
+		WHERE finished IS NULL AND pid = $1) AND (SELECT clock_timestamp() - query_start > \'2 s\'
+		FROM pg_stat_activity WHERE pid = $1) AND NOT told(1, $1)',
+	writing => 'told(3, $1)');
+
+my $train = "SELECT * FROM collab.train('%s', '%s_watched', n_epochs => %d, n_factors => %d, verbose => false, replace => %s)";
+my $retrain = "CALL collab.retrain('m_%s', options => '{\"n_epochs\": %d, \"n_factors\": %d, \"verbose\": false}')";
+my @cases = (
+	[ 'train', 'reading', 'large', sprintf($train, 'never', 'large', 1, 5, 'false') ],
+	[ 'train', 'freezing', 'large', sprintf($train, 'never', 'large', 1, 5, 'false') ],
+	[ 'train', 'freezing, later', 'large', sprintf($train, 'never', 'large', 1, 5, 'false') ],
+	[ 'train', 'training (one transaction)', 'small', sprintf($train, 'never', 'small', 5000, 50, 'false') ],
+	[ 'train', 'writing', 'wide', sprintf($train, 'm_wide', 'wide', 1, 100, 'true') ],
+	[ 'retrain', 'reading', 'large', sprintf($retrain, 'large', 1, 5) ],
+	[ 'retrain', 'freezing', 'large', sprintf($retrain, 'large', 1, 5) ],
+	[ 'retrain', 'training (short epochs)', 'small', sprintf($retrain, 'small', 5000, 50) ],
+	[ 'retrain', 'writing', 'wide', sprintf($retrain, 'wide', 1, 100) ]);
+
+sub check_nothing_left
+{
+	my ($what, $table, $victim, $alive) = @_;
+	if ($alive)
+	{
+		is(locks_of($node, $victim->{pid}), 'none', "$what: no lock left");
+		is(thread_count($victim->{pid}), 1, "$what: no thread left");
+		is($victim->query("SELECT count(*) FROM pg_backend_memory_contexts WHERE name LIKE 'collab%'"),
+			0, "$what: no memory context left");
+	}
+	is($watcher->query("SELECT count(*) FROM pg_class WHERE relname LIKE 'never%'"),
+		0, "$what: no table left");
+	is($watcher->query(answers("m_$table")), $answers{$table}, "$what: the old generation answers");
+}
+
+my $worst = 0;
+for my $how (qw(cancel terminate))
+{
+	my $victim = session($node);
+	for my $case (@cases)
+	{
+		my ($call, $phase, $table, $sql) = @$case;
+		my $what = "$how of $call while $phase";
+		$victim->send($sql);
+		my $ms = $watcher->query("SELECT stop($victim->{pid}, '$how', \$\$$phase{$phase}\$\$)");
+		my $result = $victim->wait;
+		note(sprintf('%-50s %4d ms', $what, $ms));
+		$worst = $ms if $ms > $worst;
+		cmp_ok($ms, '<', $at_most, "$what is quick");
+		if ($how eq 'cancel')
+		{
+			is($result->{state}, '57014', "$what: SQLSTATE");
+		}
+		else
+		{
+			like($result->{err}, qr/terminating connection due to administrator command/,
+				"$what: message");
+		}
+		check_nothing_left($what, $table, $victim, $how eq 'cancel');
+		$victim = session($node) if $how eq 'terminate';
+	}
+	$victim->close;
+}
+
+# An epoch that alone takes long is not waited for.
+{
+	my $victim = session($node);
+	$victim->send("CALL collab.retrain('m_small', ratings => 'large', options => '{\"n_epochs\": 1, \"n_factors\": 200}')");
+	my $ms = $watcher->query("SELECT stop($victim->{pid}, 'cancel', \$\$$phase{'training (a long epoch)'}\$\$)");
+	note(sprintf('%-50s %4d ms', 'cancel within a long epoch', $ms));
+	$worst = $ms if $ms > $worst;
+	cmp_ok($ms, '<', $at_most, 'cancel within a long epoch is quick');
+	is($victim->wait->{state}, '57014', 'cancel within a long epoch: SQLSTATE');
+	check_nothing_left('cancel within a long epoch', 'small', $victim, 1);
+	$victim->close;
+}
+
+# statement_timeout, which counts for a CALL as a whole although it commits.
+$watcher->query('CREATE FUNCTION tarry() RETURNS trigger LANGUAGE plpgsql AS
+	$$BEGIN PERFORM pg_sleep(20); RETURN NULL; END$$');
+$watcher->query('CREATE TRIGGER tarry BEFORE UPDATE ON m_wide_users EXECUTE FUNCTION tarry()');
+for my $case (
+	[ 'train while reading', 'large', 200, $cases[0][3] ],
+	[ 'train while training', 'small', 500, $cases[3][3] ],
+	[ 'train while writing', 'wide', 2500, $cases[4][3] ],
+	[ 'retrain while reading', 'large', 200, $cases[5][3] ],
+	[ 'retrain while training', 'small', 500, $cases[7][3] ],
+	[ 'retrain while writing', 'wide', 2500, $cases[8][3] ])
+{
+	my ($what, $table, $timeout, $sql) = @$case;
+	$what = "timeout of $what";
+	my $victim = session($node);
+	$victim->query("SET statement_timeout = $timeout");
+	my $result = $victim->run($sql);
+	my $ms = $result->{ms} - $timeout;
+	note(sprintf('%-50s %4d ms', $what, $ms));
+	$worst = $ms if $ms > $worst;
+	cmp_ok($ms, '>=', 0, "$what: not before its time");
+	cmp_ok($ms, '<', $at_most, "$what is quick");
+	is($result->{state}, '57014', "$what: SQLSTATE");
+	like($result->{err}, qr/statement timeout/, "$what: message");
+	$victim->query('RESET statement_timeout');
+	check_nothing_left($what, $table, $victim, 1);
+	$victim->close;
+}
+$watcher->query('DROP TRIGGER tarry ON m_wide_users');
+note(sprintf('slowest of all: %d ms', $worst));
+
+# What they left in the heads is deleted by the next retrain, which works.
+like(trainings($node, 'm_small'), qr/^1 \(\d+\)$/, 'an unfinished training stands in the head');
+$watcher->query("CALL collab.retrain('m_small')");
+like(trainings($node, 'm_small'), qr/^1 \d+$/, 'the next retrain deletes it and finishes');
+isnt($watcher->query(answers('m_small')), '', 'and its model answers');
+
+$node->stop;
+done_testing();
