@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "server/arguments.h"
 #include "server/compat.h"
@@ -55,14 +56,15 @@ AddGeneration(FunctionCallInfo fcinfo, const HeadRow *row)
 		Datum		values[6];
 		bool		nulls[6] = {false};
 
-		values[0] = row->values[HEAD_GENERATION];
+		values[0] = Int64GetDatum(HeadInt64(row, HEAD_GENERATION, 0));
 		values[1] = Int32GetDatum(epoch + 1);
 		SetFloat8OrNull(values, nulls, 2, train_loss, n_train, epoch);
 		SetFloat8OrNull(values, nulls, 3, valid_loss, n_valid, epoch);
 		nulls[4] = epoch >= n_elapsed || !isfinite(elapsed[epoch]);
 		values[4] = nulls[4] ? (Datum) 0 : IntervalFromSeconds(elapsed[epoch]);
-		values[5] = row->values[HEAD_FINISHED];
 		nulls[5] = row->nulls[HEAD_FINISHED];
+		values[5] = nulls[5] ? (Datum) 0 :
+			TimestampTzGetDatum(DatumGetTimestampTz(row->values[HEAD_FINISHED]));
 		AddResultRow(fcinfo, values, nulls);
 	}
 }
@@ -96,13 +98,17 @@ collab_drop_model(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* The weighted mean bias of an embedding table, as a subquery. */
+/*
+ * The weighted mean bias of an embedding table, as a subquery.  Without NULLIF,
+ * which takes its operator from the search path.
+ */
 static char *
 MeanBiasQuery(Relation relation)
 {
-	return psprintf("(SELECT COALESCE("
-					"pg_catalog.sum(bias::pg_catalog.float8 OPERATOR(pg_catalog.*) n_ratings::pg_catalog.float8) "
-					"OPERATOR(pg_catalog./) NULLIF(pg_catalog.sum(n_ratings::pg_catalog.float8), 0), 0) "
+	return psprintf("(SELECT CASE WHEN pg_catalog.sum(n_ratings::pg_catalog.float8) "
+					"OPERATOR(pg_catalog.>) 0::pg_catalog.float8 "
+					"THEN pg_catalog.sum(bias::pg_catalog.float8 OPERATOR(pg_catalog.*) n_ratings::pg_catalog.float8) "
+					"OPERATOR(pg_catalog./) pg_catalog.sum(n_ratings::pg_catalog.float8) ELSE 0 END "
 					"FROM ONLY %s)", QualifiedName(RelationGetRelid(relation)));
 }
 

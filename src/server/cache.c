@@ -9,7 +9,7 @@
  * look again, for they come for DDL and not for DML.
  *
  * Entries are pinned by readers.  Those that nobody uses are kept, most
- * recently used first, within collab.cache_size.
+ * recently used first and one a model, within collab.cache_size.
  */
 #include "postgres.h"
 
@@ -39,7 +39,9 @@ typedef struct CacheEntry
 	MemoryContext context;
 	Oid			head;
 	int64		stamp;
-	bool		shared;
+	bool		shared;			/* found by others */
+	bool		tentative;		/* read in a transaction that has written */
+	bool		superseded;		/* a later look at the model found another stamp */
 	int			pins;
 } CacheEntry;
 
@@ -78,31 +80,83 @@ CountInvalidation(Datum arg, Oid relid)
 	invalidations++;
 }
 
-/*
- * What a subtransaction wrote can vanish without a trace in the snapshot:
- * command ids are not taken back, and under REPEATABLE READ the rest of it
- * stays as it is.
- */
+/* Out of the list; the memory stays for those who read it. */
 static void
-CountRollback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+UnshareEntry(CacheEntry *entry)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		invalidations++;
-}
-
-void
-CacheInit(void)
-{
-	CacheRegisterRelcacheCallback(CountInvalidation, (Datum) 0);
-	RegisterSubXactCallback(CountRollback, NULL);
+	dlist_delete(&entry->node);
+	entry->shared = false;
 }
 
 static void
 DeleteEntry(CacheEntry *entry)
 {
 	if (entry->shared)
-		dlist_delete(&entry->node);
+		UnshareEntry(entry);
 	MemoryContextDelete(entry->context);
+}
+
+/*
+ * What was read in a transaction that had written may be its own rows, which
+ * a stamp says nothing of: once it is rolled back, nobody must find them.
+ */
+static void
+ForgetTentativeEntries(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &entries)
+	{
+		CacheEntry *entry = dlist_container(CacheEntry, node, iter.cur);
+
+		if (!entry->tentative)
+			continue;
+		if (entry->pins == 0)
+			DeleteEntry(entry);
+		else
+			UnshareEntry(entry);
+	}
+}
+
+static void
+ConfirmTentativeEntries(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &entries)
+		dlist_container(CacheEntry, node, iter.cur)->tentative = false;
+}
+
+static void
+AtTransactionEnd(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT)
+		ConfirmTentativeEntries();
+	else if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		ForgetTentativeEntries();
+}
+
+/*
+ * What a subtransaction wrote can vanish without a trace in the snapshot:
+ * command ids are not taken back, and under REPEATABLE READ the rest of it
+ * stays as it is.  So readers look again.
+ */
+static void
+AtSubtransactionEnd(SubXactEvent event, SubTransactionId subid, SubTransactionId parent,
+					void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	invalidations++;
+	ForgetTentativeEntries();
+}
+
+void
+CacheInit(void)
+{
+	CacheRegisterRelcacheCallback(CountInvalidation, (Datum) 0);
+	RegisterXactCallback(AtTransactionEnd, NULL);
+	RegisterSubXactCallback(AtSubtransactionEnd, NULL);
 }
 
 /* Give up least recently used entries that nobody reads, beyond the limit. */
@@ -131,7 +185,7 @@ Unpin(CacheEntry *entry)
 {
 	if (--entry->pins > 0)
 		return;
-	if (!entry->shared)
+	if (!entry->shared || entry->superseded)
 		DeleteEntry(entry);
 	else
 		EvictEntries();
@@ -237,15 +291,24 @@ MakeEntry(Relation head, const HeadRow *row)
 	return entry;
 }
 
+static bool
+SideMatches(const CachedSide *cached, const EmbeddingTable *table)
+{
+	return !cached->loaded || table->relation == NULL ||
+		cached->key_type.type == table->key_type.type;
+}
+
 /*
- * Is the entry what the head row now says?  A stamp alone would do, were
- * heads not editable by their owners.
+ * Is the entry what head row and tables now are?  A stamp alone would do,
+ * were they not for their owners to alter.
  */
 static bool
-EntryMatches(const CacheEntry *entry, const HeadRow *row)
+EntryMatches(const CacheEntry *entry, const HeadRow *row, const EmbeddingTable tables[2])
 {
 	return entry->model.users.table == HeadOid(row, HEAD_USERS) &&
-		entry->model.items.table == HeadOid(row, HEAD_ITEMS);
+		entry->model.items.table == HeadOid(row, HEAD_ITEMS) &&
+		SideMatches(&entry->model.users, &tables[USERS]) &&
+		SideMatches(&entry->model.items, &tables[ITEMS]);
 }
 
 /*
@@ -268,6 +331,8 @@ LoadSide(CacheEntry *entry, const EmbeddingTable *table, int n_factors)
 	cached->dict = dict;
 	cached->key_type = table->key_type;
 	cached->loaded = true;
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		entry->tentative = true;
 }
 
 /*
@@ -307,6 +372,27 @@ LoadSides(CacheEntry *entry, const HeadRow *row, EmbeddingTable tables[2])
 	}
 }
 
+/*
+ * Other generations of the model will hardly be asked for again: they go as
+ * soon as nobody reads them.
+ */
+static void
+SupersedeOthers(const CacheEntry *entry)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &entries)
+	{
+		CacheEntry *other = dlist_container(CacheEntry, node, iter.cur);
+
+		if (other == entry || other->head != entry->head)
+			continue;
+		other->superseded = true;
+		if (other->pins == 0)
+			DeleteEntry(other);
+	}
+}
+
 /* Put a complete entry at the front of the list. */
 static void
 ShareEntry(CacheEntry *entry)
@@ -316,7 +402,9 @@ ShareEntry(CacheEntry *entry)
 	else
 		dlist_delete(&entry->node);
 	entry->shared = true;
+	entry->superseded = false;
 	dlist_push_head(&entries, &entry->node);
+	SupersedeOthers(entry);
 }
 
 /*
@@ -332,10 +420,9 @@ CompleteSharedEntry(CacheEntry *entry, const HeadRow *row, EmbeddingTable tables
 	}
 	PG_CATCH();
 	{
-		dlist_delete(&entry->node);
-		entry->shared = false;
+		UnshareEntry(entry);
 		if (entry->pins == 0)
-			MemoryContextDelete(entry->context);
+			DeleteEntry(entry);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -352,7 +439,7 @@ LookAtModel(Relation head, const HeadRow *row, int need)
 	filtered |= OpenSides(row, name, need, tables);
 	if (!filtered)
 		entry = FindEntry(RelationGetRelid(head), HeadInt64(row, HEAD_STAMP, 0));
-	if (entry != NULL && !EntryMatches(entry, row))
+	if (entry != NULL && !EntryMatches(entry, row, tables))
 		entry = NULL;
 
 	if (entry != NULL)

@@ -176,6 +176,15 @@ OptionsFromArguments(TrainOptions *options, FunctionCallInfo fcinfo, int first)
 				  PG_ARGISNULL(first + i));
 }
 
+static bool
+IsWhole(Numeric number)
+{
+	Datum		value = NumericGetDatum(number);
+
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, value,
+											DirectFunctionCall2(numeric_trunc, value, Int32GetDatum(0))));
+}
+
 /*
  * A jsonb scalar as the SQL type of the option.  Numbers go through numeric's
  * own conversions, which raise an error where the value does not fit.
@@ -190,6 +199,10 @@ JsonbToOption(const Option *option, JsonbValue *value)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must be a %s", option->name,
 						wants_boolean ? "boolean" : "number")));
+	if (!wants_boolean && option->kind != OPTION_REAL && !IsWhole(value->val.numeric))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be a whole number", option->name)));
 	switch (option->kind)
 	{
 		case OPTION_BOOLEAN:
