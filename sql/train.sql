@@ -31,7 +31,7 @@ SELECT conrelid::regclass, conname, contype, pg_get_constraintdef(oid)
   FROM pg_constraint
  WHERE conrelid IN ('t_bias'::regclass, 't_bias_users'::regclass, 't_bias_items'::regclass) AND contype <> 'n'
  ORDER BY conname COLLATE "C";
-SELECT model, schema_name, model_name, owner = current_user AS own, comment FROM collab.models ORDER BY model::text;
+SELECT model, schema_name, model_name, owner = current_user AS own, comment FROM collab.models ORDER BY model_name;
 
 -- What they hold: every id of the source, with as many factors as were asked for.
 SELECT count(*), count(*) FILTER (WHERE cardinality(factors) = 50) AS fifty, sum(n_ratings) FROM t_bias_users;
