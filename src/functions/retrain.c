@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -57,6 +58,8 @@ OpenTables(Retraining *run, ModelTables *tables, HeadRow *current)
 	if (run->job == NULL)
 		return;
 	JobRequireKeyTypes(run->job, tables);
+	if (run->job->training != NULL)
+		JobRequireKeysFit(run->job, tables);
 	if (RelationGetRelid(tables->users.relation) != run->users ||
 		RelationGetRelid(tables->items.relation) != run->items)
 		ereport(ERROR,
@@ -232,7 +235,8 @@ collab_retrain(PG_FUNCTION_ARGS)
 	RequireArgument(fcinfo, ARG_OPTIONS, "options");
 	PreventCommandIfReadOnly("collab.retrain()");
 	run.head = PG_GETARG_OID(ARG_MODEL);
-	run.atomic = !called || castNode(CallContext, fcinfo->context)->atomic;
+	/* a subtransaction that fails would not give the session's lock back */
+	run.atomic = !called || castNode(CallContext, fcinfo->context)->atomic || IsSubTransaction();
 
 	/* transactions come and go, the portal stays; in one, a rollback takes all */
 	work = AllocSetContextCreate(run.atomic ? CurTransactionContext : PortalContext,
