@@ -29,16 +29,19 @@ $watcher->query("SELECT count(*) FROM collab.train('m', 'ratings', n_factors => 
 	$watcher->query("CREATE TABLE seen AS TABLE truth WITH NO DATA");
 	$watcher->query("CREATE TABLE stopped (at timestamptz)");
 
-	# Two kinds: one plan that is kept by PL/pgSQL, and single statements.
-	$watcher->query("CREATE PROCEDURE read_on() LANGUAGE plpgsql AS \$\$
+	# Three kinds: plans that are kept by PL/pgSQL, the same with a pause between
+	# the statement's snapshot and its first look at the model, and single
+	# statements.
+	$watcher->query("CREATE PROCEDURE read_on(pause real) LANGUAGE plpgsql AS \$\$
 		BEGIN
 			WHILE NOT EXISTS (SELECT FROM stopped) LOOP
-				INSERT INTO seen $answer;
+				INSERT INTO seen $answer FROM pg_sleep(pause);
 				COMMIT;
 			END LOOP;
 		END\$\$");
 	my @readers = map { session($node) } 1 .. 2;
-	$_->send('CALL read_on()') for @readers;
+	$readers[0]->send('CALL read_on(0)');
+	$readers[1]->send('CALL read_on(0.05)');
 	my $single = session($node);
 
 	my $trainer = session($node);
