@@ -103,7 +103,8 @@ CREATE VIEW collab.models AS
 	  FROM pg_catalog.pg_class c
 	  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 	 WHERE c.reloftype OPERATOR(pg_catalog.=) 'collab.model'::pg_catalog.regtype
-	   AND c.relkind OPERATOR(pg_catalog.=) 'r';
+	   AND c.relkind OPERATOR(pg_catalog.=) 'r'
+	   AND c.relpersistence OPERATOR(pg_catalog.<>) 't';
 COMMENT ON VIEW collab.models IS 'all models of this database, read from the catalogue alone';
 GRANT SELECT ON collab.models TO PUBLIC;
 

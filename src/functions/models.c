@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "server/arguments.h"
 #include "server/compat.h"
@@ -19,6 +20,9 @@
 #include "server/model_tables.h"
 #include "server/relation_scan.h"
 #include "server/training.h"
+
+/* What a head can say an epoch took: a century. */
+#define MAX_SECONDS	3.2e9
 
 COLLAB_FUNCTION(collab_history);
 COLLAB_FUNCTION(collab_drop_model);
@@ -55,14 +59,15 @@ AddGeneration(FunctionCallInfo fcinfo, const HeadRow *row)
 		Datum		values[6];
 		bool		nulls[6] = {false};
 
-		values[0] = row->values[HEAD_GENERATION];
+		values[0] = Int64GetDatum(HeadInt64(row, HEAD_GENERATION, 0));
 		values[1] = Int32GetDatum(epoch + 1);
 		SetFloat8OrNull(values, nulls, 2, train_loss, n_train, epoch);
 		SetFloat8OrNull(values, nulls, 3, valid_loss, n_valid, epoch);
-		nulls[4] = epoch >= n_elapsed || !isfinite(elapsed[epoch]);
+		nulls[4] = epoch >= n_elapsed || !(fabs(elapsed[epoch]) < MAX_SECONDS);
 		values[4] = nulls[4] ? (Datum) 0 : IntervalFromSeconds(elapsed[epoch]);
-		values[5] = row->values[HEAD_FINISHED];
 		nulls[5] = row->nulls[HEAD_FINISHED];
+		values[5] = nulls[5] ? (Datum) 0 :
+			TimestampTzGetDatum(DatumGetTimestampTz(row->values[HEAD_FINISHED]));
 		AddResultRow(fcinfo, values, nulls);
 	}
 }

@@ -39,6 +39,7 @@ CompareByRatings(const void *a, const void *b, void *arg)
 	uint32		row_a = *(const uint32 *) a;
 	uint32		row_b = *(const uint32 *) b;
 
+	CHECK_FOR_INTERRUPTS();		/* millions of items take a while to sort */
 	if (items->n_ratings[row_a] != items->n_ratings[row_b])
 		return items->n_ratings[row_a] > items->n_ratings[row_b] ? -1 : 1;
 	return row_a < row_b ? -1 : row_a > row_b;

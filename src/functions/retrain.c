@@ -54,8 +54,11 @@ OpenTables(Retraining *run, ModelTables *tables, HeadRow *current)
 {
 	PushFreshSnapshot();
 	(void) ModelOpenForWrite(run->head, tables, current);
-	if (run->job != NULL && (RelationGetRelid(tables->users.relation) != run->users ||
-							 RelationGetRelid(tables->items.relation) != run->items))
+	if (run->job == NULL)
+		return;
+	JobRequireKeyTypes(run->job, tables);
+	if (RelationGetRelid(tables->users.relation) != run->users ||
+		RelationGetRelid(tables->items.relation) != run->items)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the tables of model \"%s\" were changed while it was being trained",
@@ -109,14 +112,14 @@ FindSource(FunctionCallInfo fcinfo, const HeadRow *current, const char *model)
 static TrainOptions
 FindOptions(FunctionCallInfo fcinfo, const HeadRow *current, const char *model)
 {
-	TrainOptions options = {0};
+	TrainOptions options;
 
 	if (current->nulls[HEAD_OPTIONS])
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("head of model \"%s\" does not hold its options", model),
 				 errhint("Train the model again with collab.train(..., replace => true).")));
-	OptionsFromJsonb(&options, DatumGetJsonbP(current->values[HEAD_OPTIONS]));
+	options = OptionsStored(DatumGetJsonbP(current->values[HEAD_OPTIONS]));
 	OptionsFromJsonb(&options, PG_GETARG_JSONB_P(ARG_OPTIONS));
 	OptionsCheck(&options);
 	return options;
@@ -140,6 +143,7 @@ Enter(Retraining *run, FunctionCallInfo fcinfo)
 	run->items = RelationGetRelid(tables.items.relation);
 	run->job = JobCreate(&source, &options, PG_GETARG_BOOL(ARG_WARM_START));
 	JobRequireKeyTypes(run->job, &tables);
+	JobRequireWarmStart(run->job, &current);
 	JobEnterHead(run->job, tables.head, run->users, run->items);
 	CloseTables(&tables);
 	Commit(run);
@@ -230,8 +234,9 @@ collab_retrain(PG_FUNCTION_ARGS)
 	run.head = PG_GETARG_OID(ARG_MODEL);
 	run.atomic = !called || castNode(CallContext, fcinfo->context)->atomic;
 
-	/* transactions come and go, the portal stays */
-	work = AllocSetContextCreate(PortalContext, "collab retrain", ALLOCSET_DEFAULT_SIZES);
+	/* transactions come and go, the portal stays; in one, a rollback takes all */
+	work = AllocSetContextCreate(run.atomic ? CurTransactionContext : PortalContext,
+								 "collab retrain", ALLOCSET_DEFAULT_SIZES);
 	SPI_connect_ext(run.atomic ? 0 : SPI_OPT_NONATOMIC);
 	MemoryContextSwitchTo(work);
 

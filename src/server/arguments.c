@@ -111,6 +111,9 @@ AddResultRow(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	for (int i = 0; i < result->setDesc->natts; i++)
+		if (!nulls[i] && !TupleDescAttr(result->setDesc, i)->attbyval)
+			pfree(DatumGetPointer(values[i]));
 }
 
 Datum

@@ -42,7 +42,10 @@ extern ItemIdType ItemResultType(FunctionCallInfo fcinfo, int argument,
  */
 extern Datum ItemIdDatum(ItemIdType *id_type, const CachedModel *model, uint32 row);
 
-/* Begin to return a set of rows; then add them one by one. */
+/*
+ * Begin to return a set of rows; then add them one by one.  What is passed by
+ * reference is freed, so that a long result takes no memory but the set's.
+ */
 extern void BeginRows(FunctionCallInfo fcinfo);
 extern void AddResultRow(FunctionCallInfo fcinfo, Datum *values, bool *nulls);
 

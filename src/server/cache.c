@@ -19,6 +19,7 @@
 #include "access/xact.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -39,7 +40,7 @@ typedef struct CacheEntry
 	MemoryContext context;
 	Oid			head;
 	int64		stamp;
-	bool		shared;
+	bool		shared;			/* found by others */
 	bool		superseded;		/* a later look at the model found another stamp */
 	int			pins;
 } CacheEntry;
@@ -79,10 +80,26 @@ CountInvalidation(Datum arg, Oid relid)
 	invalidations++;
 }
 
+/* Out of the list; the memory stays for those who read it. */
+static void
+UnshareEntry(CacheEntry *entry)
+{
+	dlist_delete(&entry->node);
+	entry->shared = false;
+}
+
+static void
+DeleteEntry(CacheEntry *entry)
+{
+	if (entry->shared)
+		UnshareEntry(entry);
+	MemoryContextDelete(entry->context);
+}
+
 /*
  * What a subtransaction wrote can vanish without a trace in the snapshot:
  * command ids are not taken back, and under REPEATABLE READ the rest of it
- * stays as it is.
+ * stays as it is.  So readers look again.
  */
 static void
 CountRollback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
@@ -96,14 +113,6 @@ CacheInit(void)
 {
 	CacheRegisterRelcacheCallback(CountInvalidation, (Datum) 0);
 	RegisterSubXactCallback(CountRollback, NULL);
-}
-
-static void
-DeleteEntry(CacheEntry *entry)
-{
-	if (entry->shared)
-		dlist_delete(&entry->node);
-	MemoryContextDelete(entry->context);
 }
 
 /* Give up least recently used entries that nobody reads, beyond the limit. */
@@ -238,15 +247,24 @@ MakeEntry(Relation head, const HeadRow *row)
 	return entry;
 }
 
+static bool
+SideMatches(const CachedSide *cached, const EmbeddingTable *table)
+{
+	return !cached->loaded || table->relation == NULL ||
+		cached->key_type.type == table->key_type.type;
+}
+
 /*
- * Is the entry what the head row now says?  A stamp alone would do, were
- * heads not editable by their owners.
+ * Is the entry what head row and tables now are?  A stamp alone would do,
+ * were they not for their owners to alter.
  */
 static bool
-EntryMatches(const CacheEntry *entry, const HeadRow *row)
+EntryMatches(const CacheEntry *entry, const HeadRow *row, const EmbeddingTable tables[2])
 {
 	return entry->model.users.table == HeadOid(row, HEAD_USERS) &&
-		entry->model.items.table == HeadOid(row, HEAD_ITEMS);
+		entry->model.items.table == HeadOid(row, HEAD_ITEMS) &&
+		SideMatches(&entry->model.users, &tables[USERS]) &&
+		SideMatches(&entry->model.items, &tables[ITEMS]);
 }
 
 /*
@@ -356,37 +374,60 @@ CompleteSharedEntry(CacheEntry *entry, const HeadRow *row, EmbeddingTable tables
 	}
 	PG_CATCH();
 	{
-		dlist_delete(&entry->node);
-		entry->shared = false;
+		UnshareEntry(entry);
 		if (entry->pins == 0)
-			MemoryContextDelete(entry->context);
+			DeleteEntry(entry);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 }
 
+/*
+ * Has this transaction written the tables?  Then what it reads may be its own
+ * rows, of which the stamp says nothing: hand edits, or half a retrain that a
+ * trigger looks at.
+ */
+static bool
+WrittenByMe(Relation head, const EmbeddingTable tables[2])
+{
+	if (CheckRelationLockedByMe(head, RowExclusiveLock, true))
+		return true;
+	for (Side side = USERS; side <= ITEMS; side++)
+		if (tables[side].relation != NULL &&
+			CheckRelationLockedByMe(tables[side].relation, RowExclusiveLock, true))
+			return true;
+	return false;
+}
+
+static bool
+IsLoaded(const CacheEntry *entry, int need)
+{
+	return (entry->model.users.loaded || !(need & NEED_USERS)) &&
+		(entry->model.items.loaded || !(need & NEED_ITEMS));
+}
+
 static CacheEntry *
 LookAtModel(Relation head, const HeadRow *row, int need)
 {
-	const char *name = RelationGetRelationName(head);
 	EmbeddingTable tables[2];
-	bool		filtered = ScanIsFiltered(head);
 	CacheEntry *entry = NULL;
+	bool		filtered = ScanIsFiltered(head);
+	bool		written;
 
-	filtered |= OpenSides(row, name, need, tables);
+	filtered |= OpenSides(row, RelationGetRelationName(head), need, tables);
+	written = WrittenByMe(head, tables);
 	if (!filtered)
 		entry = FindEntry(RelationGetRelid(head), HeadInt64(row, HEAD_STAMP, 0));
-	if (entry != NULL && !EntryMatches(entry, row))
-		entry = NULL;
-
-	if (entry != NULL)
-		CompleteSharedEntry(entry, row, tables);
-	else
+	if (entry != NULL && EntryMatches(entry, row, tables) && (IsLoaded(entry, need) || !written))
 	{
-		entry = MakeEntry(head, row);
-		LoadSides(entry, row, tables);
+		CompleteSharedEntry(entry, row, tables);
+		ShareEntry(entry);
+		return entry;
 	}
-	if (!filtered)
+
+	entry = MakeEntry(head, row);
+	LoadSides(entry, row, tables);
+	if (!filtered && !written)
 		ShareEntry(entry);
 	else
 		MemoryContextSetParent(entry->context, CacheMemoryContext);

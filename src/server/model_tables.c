@@ -154,11 +154,11 @@ ModelOpenSide(EmbeddingTable *table, Side side, const HeadRow *row, const char *
 }
 
 /*
- * A writer must own the table, and the table's owner must own the head: else
- * a head could be pointed at tables for which only the writer has rights.
+ * The caller must own the table, and the table's owner must own the head:
+ * else a head could be pointed at tables for which only the caller has rights.
  */
 static void
-CheckWriter(Relation relation, Relation head)
+CheckOwner(Relation relation, Relation head)
 {
 	const char *name = RelationGetRelationName(relation);
 
@@ -170,11 +170,17 @@ CheckWriter(Relation relation, Relation head)
 				 errmsg("table \"%s\" does not belong to the owner of model \"%s\"",
 						name, RelationGetRelationName(head)),
 				 errdetail("One role must own the head and both embedding tables.")));
+}
+
+static void
+CheckWriter(Relation relation, Relation head)
+{
+	CheckOwner(relation, head);
 	if (ScanIsFiltered(relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("cannot write table \"%s\" while row-level security applies to it",
-						name),
+						RelationGetRelationName(relation)),
 				 errhint("Train as a role that bypasses row-level security, or do not force it on the owner.")));
 }
 
@@ -244,8 +250,11 @@ ModelParseName(const char *name)
 {
 	NewModelName result;
 	RangeVar   *range = makeRangeVarFromNameList(QualifiedNameList(name));
-	AclResult	acl;
 
+	if (range->relname[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("the name of a model must not be empty")));
 	if (strlen(range->relname) > MAX_MODEL_NAME)
 		ereport(ERROR,
 				(errcode(ERRCODE_NAME_TOO_LONG),
@@ -259,10 +268,6 @@ ModelParseName(const char *name)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("a model cannot be temporary"),
 				 errhint("Give the name of a permanent schema.")));
-	acl = SchemaAclCheck(result.schema, GetUserId(), ACL_CREATE);
-	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, OBJECT_SCHEMA, get_namespace_name(result.schema));
-
 	result.head = range->relname;
 	result.users = psprintf("%s" USERS_SUFFIX, range->relname);
 	result.items = psprintf("%s" ITEMS_SUFFIX, range->relname);
@@ -316,7 +321,10 @@ ModelCreate(const NewModelName *name, const KeyType *user_key, const KeyType *it
 			Oid *users, Oid *items)
 {
 	const char *head = quote_qualified_identifier(get_namespace_name(name->schema), name->head);
+	AclResult	acl = SchemaAclCheck(name->schema, GetUserId(), ACL_CREATE);
 
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_SCHEMA, get_namespace_name(name->schema));
 	*users = CreateEmbeddings(name->schema, name->users, USERS, user_key);
 	*items = CreateEmbeddings(name->schema, name->items, ITEMS, item_key);
 	ExecuteDDL(psprintf("CREATE TABLE %s OF collab.model (PRIMARY KEY (generation)) USING heap",
@@ -332,7 +340,7 @@ AppendDrop(StringInfo command, Oid relid, Relation head)
 
 	if (relation == NULL)
 		return;
-	CheckWriter(relation, head);
+	CheckOwner(relation, head);
 	appendStringInfo(command, ", %s", QualifiedName(relid));
 	relation_close(relation, NoLock);
 }
@@ -377,11 +385,11 @@ ModelDrop(Oid head)
 	StringInfoData command;
 
 	/* before the wait, and without keeping others from dropping it; and after */
-	CheckWriter(relation, relation);
+	CheckOwner(relation, relation);
 	relation_close(relation, AccessShareLock);
 	ModelLock(head, false, false);
 	relation = OpenHead(head, AccessShareLock);
-	CheckWriter(relation, relation);
+	CheckOwner(relation, relation);
 	initStringInfo(&command);
 	appendStringInfo(&command, "DROP TABLE %s", QualifiedName(head));
 	AppendEmbeddings(&command, relation);

@@ -86,15 +86,18 @@ extern void ModelClose(ModelTables *tables);
 extern void ModelCheckForWrite(Oid head);
 
 /*
- * Parse the name of a new model as regclass parses it, and check that its
- * tables can be created; the tables may exist.
+ * Parse the name of a model as regclass parses it, and find the schema that
+ * it gives or that a new table would go to.
  */
 extern NewModelName ModelParseName(const char *name);
 
 /* Of two sessions that make a model of the same name, the second waits here. */
 extern void ModelLockName(const NewModelName *name);
 
-/* Create the tables; SPI is connected.  Returns the head's oid. */
+/*
+ * Create the tables, for which the caller needs CREATE on the schema; SPI is
+ * connected.  Returns the head's oid.
+ */
 extern Oid	ModelCreate(const NewModelName *name, const KeyType *user_key,
 						const KeyType *item_key, Oid *users, Oid *items);
 

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "access/htup_details.h"
@@ -16,6 +17,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/syscache.h"
 
 #include "server/compat.h"
@@ -46,7 +48,7 @@ LookUpColumn(const Source *source, const char *column, Oid *type, int32 *typmod,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of relation \"%s\" does not exist",
 						column, get_rel_name(source->relid)),
-				 errhint("Name the columns with user_column, item_column and rating_column.")));
+				 errhint("The columns are those that collab.train() is given as user_column, item_column and rating_column.")));
 	attribute = (Form_pg_attribute) GETSTRUCT(tuple);
 	*type = attribute->atttypid;
 	*typmod = attribute->atttypmod;
@@ -137,7 +139,7 @@ SourceQuery(const Source *source)
 					source->name);
 }
 
-static float
+static float8
 RatingFromDatum(Oid type, Datum value)
 {
 	switch (type)
@@ -145,14 +147,29 @@ RatingFromDatum(Oid type, Datum value)
 		case INT2OID:
 			return DatumGetInt16(value);
 		case INT4OID:
-			return (float) DatumGetInt32(value);
+			return DatumGetInt32(value);
 		case INT8OID:
-			return (float) DatumGetInt64(value);
+			return (float8) DatumGetInt64(value);
 		case FLOAT4OID:
 			return DatumGetFloat4(value);
 		default:				/* float8, and numeric after its cast */
-			return (float) DatumGetFloat8(value);
+			return DatumGetFloat8(value);
 	}
+}
+
+static void
+CheckRating(const Source *source, cf_key user, cf_key item, float8 rating)
+{
+	bool		finite = isfinite(rating);
+
+	if (finite && fabs(rating) <= FLT_MAX)
+		return;
+	ereport(ERROR,
+			(errcode(finite ? ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE : ERRCODE_DATA_EXCEPTION),
+			 errmsg(finite ? "rating of item %s by user %s is out of range for type real" :
+					"rating of item %s by user %s is not a finite number",
+					KeyToString(&source->item_key, item),
+					KeyToString(&source->user_key, user))));
 }
 
 /* An id is NULL; the rating's other id tells where. */
@@ -203,7 +220,7 @@ AddRow(const Source *source, cf_host *host, cf_ratings *ratings, const Datum *va
 {
 	cf_key		user = KeyFromDatum(source->user_key.type, values[SOURCE_USER]);
 	cf_key		item = KeyFromDatum(source->item_key.type, values[SOURCE_ITEM]);
-	float		rating;
+	float8		rating;
 
 	CheckKeyLength(source, &source->user_column, user);
 	CheckKeyLength(source, &source->item_column, item);
@@ -213,13 +230,8 @@ AddRow(const Source *source, cf_host *host, cf_ratings *ratings, const Datum *va
 		return;
 	}
 	rating = RatingFromDatum(source->rating_type, values[SOURCE_RATING]);
-	if (!isfinite(rating))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("rating of item %s by user %s is not a finite number",
-						KeyToString(&source->item_key, item),
-						KeyToString(&source->user_key, user))));
-	HostCheck(host, cf_ratings_add(ratings, user, item, rating));
+	CheckRating(source, user, item, rating);
+	HostCheck(host, cf_ratings_add(ratings, user, item, (float) rating));
 }
 
 /* Add the rows of a fetch; returns how many were skipped. */
@@ -242,6 +254,26 @@ AddBatch(const Source *source, cf_host *host, cf_ratings *ratings)
 	return skipped;
 }
 
+/*
+ * The relation was looked up without a lock, so what the cursor returns is
+ * compared with what is expected: a Datum must never be read as another type.
+ */
+static void
+CheckCursor(const Source *source, TupleDesc desc)
+{
+	Oid			rating = source->rating_type == NUMERICOID ? FLOAT8OID : source->rating_type;
+	const Oid	types[SOURCE_COLUMNS] = {source->user_key.type, source->item_key.type, rating};
+
+	for (int i = 0; i < SOURCE_COLUMNS; i++)
+		if (getBaseType(TupleDescAttr(desc, i)->atttypid) != types[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("column \"%s\" of %s was altered while it was being trained on",
+							NameStr(*(i == SOURCE_USER ? &source->user_column :
+									  i == SOURCE_ITEM ? &source->item_column :
+									  &source->rating_column)), source->name)));
+}
+
 uint64
 SourceRead(const Source *source, cf_host *host, cf_ratings *ratings)
 {
@@ -252,6 +284,7 @@ SourceRead(const Source *source, cf_host *host, cf_ratings *ratings)
 	uint64		skipped = 0;
 	bool		more = true;
 
+	CheckCursor(source, portal->tupDesc);
 	while (more)
 	{
 		MemoryContext previous;

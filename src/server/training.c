@@ -142,6 +142,11 @@ JobEnterHead(TrainingJob *job, Relation head, Oid users, Oid items)
 	foreach(cell, HeadReadAll(head))
 		generation = Max(generation, HeadInt64(lfirst(cell), HEAD_GENERATION, 0));
 	PopActiveSnapshot();
+	if (generation == PG_INT64_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("head of model \"%s\" has no generation left to count",
+						RelationGetRelationName(head))));
 
 	DescribeStart(job, head, generation + 1, users, items);
 	HeadInsert(head, &job->row);
@@ -251,13 +256,19 @@ typedef struct WarmStart
 	cf_dict    *item_dict;
 } WarmStart;
 
+#define ROWS_BETWEEN_POLLS	65536
+
 static void
-CopyKnown(cf_side *to, const cf_dict *to_keys, const cf_side *from, const cf_dict *from_keys)
+CopyKnown(cf_host *host, cf_side *to, const cf_dict *to_keys,
+		  const cf_side *from, const cf_dict *from_keys)
 {
 	for (uint32 row = 0; row < to->n_rows; row++)
 	{
 		uint32		known = cf_dict_find(from_keys, cf_dict_key(to_keys, row));
 
+		/* whoever polls next will stop for good */
+		if (row % ROWS_BETWEEN_POLLS == 0 && cf_should_stop(host))
+			return;
 		/* a row that was cold has nothing to tell; a cold one stays zero */
 		if (known == CF_NO_ROW || from->n_ratings[known] == 0 || to->n_ratings[row] == 0)
 			continue;
@@ -272,8 +283,21 @@ CopyKnownEmbeddings(void *context, cf_model *model)
 {
 	WarmStart  *warm = context;
 
-	CopyKnown(&model->users, warm->job->ratings->users, &warm->users, warm->user_dict);
-	CopyKnown(&model->items, warm->job->ratings->items, &warm->items, warm->item_dict);
+	CopyKnown(warm->job->host, &model->users, warm->job->ratings->users, &warm->users, warm->user_dict);
+	CopyKnown(warm->job->host, &model->items, warm->job->ratings->items, &warm->items, warm->item_dict);
+}
+
+void
+JobRequireWarmStart(const TrainingJob *job, const HeadRow *current)
+{
+	int			n_factors = HeadInt32(current, HEAD_N_FACTORS, 0);
+
+	if (job->warm_start && n_factors != job->options.n_factors)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a warm start cannot change n_factors from %d to %d",
+						n_factors, job->options.n_factors),
+				 errhint("Retrain without warm_start.")));
 }
 
 static void
@@ -282,12 +306,7 @@ ReadPresent(WarmStart *warm, const ModelTables *tables, const HeadRow *current)
 	int			n_factors = HeadInt32(current, HEAD_N_FACTORS, 0);
 	cf_host    *host = warm->job->host;
 
-	if (n_factors != warm->job->options.n_factors)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a warm start cannot change n_factors from %d to %d",
-						n_factors, warm->job->options.n_factors),
-				 errhint("Retrain without warm_start.")));
+	JobRequireWarmStart(warm->job, current);
 	EmbeddingsRead(&tables->users, n_factors, host, &warm->users, &warm->user_dict);
 	EmbeddingsRead(&tables->items, n_factors, host, &warm->items, &warm->item_dict);
 }
@@ -392,6 +411,8 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 {
 	HeadRow    *row = &job->row;
 
+	JobRequireKeyTypes(job, tables);
+	JobRequireKeysFit(job, tables);
 	cf_training_end(job->training);
 	job->training = NULL;
 	EmbeddingsWrite(&tables->users, &job->model.users, job->ratings->users, fresh);

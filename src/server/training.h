@@ -43,6 +43,9 @@ extern TrainingJob *JobCreate(const Source *source, const TrainOptions *options,
 /* The source's ids must be of the family of the tables' keys: 42804 if not. */
 extern void JobRequireKeyTypes(const TrainingJob *job, const ModelTables *tables);
 
+/* A warm start needs the n_factors of the present embeddings: 22023 if not. */
+extern void JobRequireWarmStart(const TrainingJob *job, const HeadRow *current);
+
 /* Each id that was read must fit the tables' key types: 22003 if not. */
 extern void JobRequireKeysFit(const TrainingJob *job, const ModelTables *tables);
 
