@@ -9,7 +9,7 @@ use lib $FindBin::RealBin;
 use CollabTest;
 use Test::More;
 
-my $node = new_node('main');
+my $node = new_node('main', 'max_prepared_transactions = 2');
 my $watcher = session($node);
 $watcher->query(make_ratings('ratings', 1000, 100, 20));
 $watcher->query("SELECT count(*) FROM collab.train('m', 'ratings', n_factors => 10, verbose => false)");
@@ -210,6 +210,38 @@ my $long = q('{"n_epochs": 5000, "n_factors": 50, "verbose": false}');
 	$session->query('DO $$BEGIN CALL collab.retrain(\'new\', options => \'{"seed": 5}\'); END$$');
 	is($watcher->query(answers('new')), $inside, 'retrain in a DO block is the same training');
 	$session->close;
+}
+
+# A training in a transaction that is prepared for two-phase commit
+{
+	my $session = session($node);
+	my $before = $session->query(answers('new'));
+	$session->query('BEGIN');
+	$session->query("CALL collab.retrain('new', options => '{\"seed\": 6}')");
+	my $inside = $session->query(answers('new'));
+	$session->query("PREPARE TRANSACTION 'training'");
+	is($session->query(answers('new')), $before, 'prepared: the old generation answers');
+	fails_with($session, "CALL collab.retrain('new', nowait => true)", '55P03',
+		qr/model "new" is being trained by another transaction/, 'prepared: nowait');
+	$session->query("COMMIT PREPARED 'training'");
+	is($session->query(answers('new')), $inside, 'committed: the new one answers');
+	is($session->run("CALL collab.retrain('new', nowait => true)")->{state}, '00000', 'committed: nowait');
+	$session->close;
+}
+
+# All models in one go, in a loop that stays open over the commits.
+{
+	my $generations = "SELECT (SELECT max(generation) FROM new), (SELECT max(generation) FROM newer)";
+	my ($new, $newer) = split /\|/, $watcher->query($generations);
+	$watcher->query(q{DO $$
+		DECLARE m regclass;
+		BEGIN
+			FOR m IN SELECT model FROM collab.models LOOP
+				CALL collab.retrain(m);
+			END LOOP;
+		END$$});
+	is($watcher->query($generations), ($new + 1) . '|' . ($newer + 1), 'each model is trained once');
+	is(locks_of($node, $watcher->{pid}), 'none', 'and no lock is left');
 }
 
 # Dropped by its owner by hand while it is trained: the trainer says so.
