@@ -24,7 +24,7 @@ SELECT name, count(*)
 SELECT a.attrelid::regclass AS model_table, a.attname, format_type(a.atttypid, a.atttypmod)
   FROM pg_attribute a
  WHERE a.attrelid::regclass::text ~ '^k_.*_(users|items)$' AND a.attnum = 1
- ORDER BY 1::text COLLATE "C";
+ ORDER BY a.attrelid::regclass::text COLLATE "C";
 -- integers of the same order give the same model, whatever their width
 SELECT bool_and(a.factors = b.factors AND a.bias = b.bias) FROM k_integer_users a JOIN k_smallint_users b USING (user_id);
 SELECT bool_and(a.factors = b.factors AND a.bias = b.bias) FROM k_text_users a JOIN k_varchar_users b USING (user_id);
@@ -61,10 +61,10 @@ EXECUTE k_typed(7, 3);
 RESET plan_cache_mode;
 PREPARE k_model(regclass, uuid, uuid) AS SELECT collab.predict($1, $2, $3) > 0 AS model;
 EXECUTE k_model('k_uuid', md5('user 7')::uuid, md5('item 3')::uuid);
--- (beside an id that has a type, an untyped one needs a cast)
 PREPARE k_one_untyped AS SELECT collab.predict('k_integer', 7, $1) = collab.predict('k_integer', 7, 3) AS one_untyped;
-PREPARE k_one_untyped AS SELECT collab.predict('k_integer', 7, $1::integer) = collab.predict('k_integer', 7, 3) AS one_untyped;
+PREPARE k_other_untyped AS SELECT collab.predict('k_uuid', $1, md5('item 3')::uuid) = collab.predict('k_uuid', md5('user 7')::uuid, md5('item 3')::uuid) AS one_untyped;
 EXECUTE k_one_untyped('3');
+EXECUTE k_other_untyped(md5('user 7'));
 -- an integer beyond the key type's range is unknown, as one is that nobody has
 SELECT collab.predict('k_smallint', 70000, 3) = collab.predict('k_smallint', 1000, 3) AS unknown;
 SELECT collab.predict('k_smallint', 9223372036854775807, 3) = collab.predict('k_smallint', 1000, 3) AS unknown;
@@ -200,7 +200,7 @@ CREATE TABLE k_collate_c (user_id text COLLATE "C", item_id varchar(9) COLLATE "
 INSERT INTO k_collate_c SELECT user_id, item_id, rating FROM ratings;
 SELECT count(*) FROM collab.train('k_collate', 'k_collate_c', n_factors => 1, n_epochs => 1, verbose => false);
 SELECT attrelid::regclass, attname, format_type(atttypid, atttypmod), attcollation::regcollation FROM pg_attribute
- WHERE attrelid IN ('k_collate_users'::regclass, 'k_collate_items'::regclass) AND attnum = 1 ORDER BY 1::text;
+ WHERE attrelid IN ('k_collate_users'::regclass, 'k_collate_items'::regclass) AND attnum = 1 ORDER BY attname;
 
 -- Text ids are compared by their bytes: trailing space, case, accents, nothing at all.
 CREATE TABLE k_texts (user_id integer, item_id text, rating integer);
@@ -241,9 +241,18 @@ SELECT item_id, n_ratings FROM k_extreme_items ORDER BY 1;
 SELECT count(DISTINCT collab.predict('k_extreme', user_id, item_id)) FROM k_extremes;
 SELECT item_id BETWEEN -32768 AND 32767 AS an_item FROM collab.movie_bias('k_extreme', 5, NULL::smallint);
 
--- The models' key types and those of another source
+-- The models' key types and those of another source: of one family, the ids
+-- must fit; then hints are followed
 SELECT expect.error($$SELECT * FROM collab.train('k_integer', 'k_ratings', 'u8', 'i8', replace => true)$$);
+SELECT expect.error($$SELECT * FROM collab.train('k_smallint', 'k_ratings', 'u4', 'i8', replace => true)$$);
+ALTER TABLE k_integer_users ALTER COLUMN user_id TYPE bigint;
+ALTER TABLE k_integer_items ALTER COLUMN item_id TYPE bigint;
+SELECT count(*) FROM collab.train('k_integer', 'k_ratings', 'u8', 'i8', n_factors => 4, n_epochs => 3, verbose => false, replace => true);
+SELECT expect.same('k_integer_users', 'k_bigint_users') AS users, expect.same('k_integer_items', 'k_bigint_items') AS items;
+SELECT count(*) FROM collab.train('k_smallint', 'k_ratings', 'u4', 'i2', n_factors => 4, n_epochs => 3, verbose => false, replace => true);
 SELECT expect.error($$SELECT * FROM collab.train('k_integer', 'k_ratings', 'u4', 'it', replace => true)$$);
+SELECT expect.error($$SELECT * FROM collab.train('k_text', 'k_ratings', 'u4', 'i4', replace => true)$$);
+SELECT expect.error($$SELECT * FROM collab.train('k_uuid', 'k_ratings', 'ut', 'it', replace => true)$$);
 SELECT expect.error($$SELECT * FROM collab.train('k_bigint', 'k_ratings', 'u4', 'i4', verbose => false, replace => true)$$);
 -- text and varchar hold the same ids, but not of the same length
 SELECT count(*) FROM collab.train('k_varchar', 'k_ratings', 'ut', 'it', n_factors => 1, n_epochs => 1, verbose => false, replace => true);

@@ -345,37 +345,45 @@ AppendDrop(StringInfo command, Oid relid, Relation head)
 	relation_close(relation, NoLock);
 }
 
-/* A table of that name beside the head that has the columns of embeddings. */
 static Oid
-FindEmbeddingsByName(Relation head, const char *suffix)
+FindByName(Relation head, const char *suffix)
 {
-	Oid			relid = get_relname_relid(psprintf("%s%s", RelationGetRelationName(head), suffix),
-										  RelationGetNamespace(head));
+	return get_relname_relid(psprintf("%s%s", RelationGetRelationName(head), suffix),
+							 RelationGetNamespace(head));
+}
 
-	if (OidIsValid(relid) && get_atttype(relid, get_attnum(relid, "factors")) == FLOAT4ARRAYOID &&
-		get_atttype(relid, get_attnum(relid, "n_ratings")) == INT8OID)
-		return relid;
-	return InvalidOid;
+static bool
+HoldsEmbeddings(Oid relid)
+{
+	return get_atttype(relid, get_attnum(relid, "factors")) == FLOAT4ARRAYOID &&
+		get_atttype(relid, get_attnum(relid, "n_ratings")) == INT8OID;
 }
 
 /*
- * The head tells which tables are the model's.  One that has no row, such as
- * an unlogged one after a crash, leaves only their names to go by.
+ * The head tells which tables are the model's; their names or their columns
+ * must bear it out, for it can be edited to point at anything.  One that has
+ * no row, such as an unlogged one after a crash, leaves both to go by.
  */
 static void
-AppendEmbeddings(StringInfo command, Relation head)
+AppendEmbeddings(StringInfo command, Relation head, const HeadRow *row, Side side)
+{
+	Oid			by_name = FindByName(head, side == USERS ? USERS_SUFFIX : ITEMS_SUFFIX);
+	Oid			relid = row == NULL ? by_name : HeadOid(row, side == USERS ? HEAD_USERS : HEAD_ITEMS);
+
+	if (HoldsEmbeddings(relid) || (row != NULL && relid == by_name))
+		AppendDrop(command, relid, head);
+}
+
+static void
+AppendAllEmbeddings(StringInfo command, Relation head)
 {
 	List	   *rows = HeadReadAll(head);
+	HeadRow    *row = rows == NIL ? NULL : linitial(rows);
 
-	if (rows == NIL)
-	{
-		AppendDrop(command, FindEmbeddingsByName(head, USERS_SUFFIX), head);
-		AppendDrop(command, FindEmbeddingsByName(head, ITEMS_SUFFIX), head);
-		return;
-	}
-	CheckNotCopied(head, linitial(rows));
-	AppendDrop(command, HeadOid(linitial(rows), HEAD_USERS), head);
-	AppendDrop(command, HeadOid(linitial(rows), HEAD_ITEMS), head);
+	if (row != NULL)
+		CheckNotCopied(head, row);
+	AppendEmbeddings(command, head, row, USERS);
+	AppendEmbeddings(command, head, row, ITEMS);
 }
 
 void
@@ -392,7 +400,7 @@ ModelDrop(Oid head)
 	CheckOwner(relation, relation);
 	initStringInfo(&command);
 	appendStringInfo(&command, "DROP TABLE %s", QualifiedName(head));
-	AppendEmbeddings(&command, relation);
+	AppendAllEmbeddings(&command, relation);
 	relation_close(relation, NoLock);
 	ExecuteDDL(command.data);
 }

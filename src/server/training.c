@@ -259,9 +259,11 @@ typedef struct WarmStart
 #define ROWS_BETWEEN_POLLS	65536
 
 static void
-CopyKnown(cf_host *host, cf_side *to, const cf_dict *to_keys,
+CopyKnown(cf_host *host, bool use_bias, cf_side *to, const cf_dict *to_keys,
 		  const cf_side *from, const cf_dict *from_keys)
 {
+	size_t		n = to->n_factors + (use_bias ? 1 : 0);
+
 	for (uint32 row = 0; row < to->n_rows; row++)
 	{
 		uint32		known = cf_dict_find(from_keys, cf_dict_key(to_keys, row));
@@ -272,8 +274,7 @@ CopyKnown(cf_host *host, cf_side *to, const cf_dict *to_keys,
 		/* a row that was cold has nothing to tell; a cold one stays zero */
 		if (known == CF_NO_ROW || from->n_ratings[known] == 0 || to->n_ratings[row] == 0)
 			continue;
-		memcpy(cf_side_row(to, row), cf_side_row(from, known),
-			   (to->n_factors + 1) * sizeof(float));
+		memcpy(cf_side_row(to, row), cf_side_row(from, known), n * sizeof(float));
 	}
 }
 
@@ -283,8 +284,11 @@ CopyKnownEmbeddings(void *context, cf_model *model)
 {
 	WarmStart  *warm = context;
 
-	CopyKnown(warm->job->host, &model->users, warm->job->ratings->users, &warm->users, warm->user_dict);
-	CopyKnown(warm->job->host, &model->items, warm->job->ratings->items, &warm->items, warm->item_dict);
+	const cf_ratings *ratings = warm->job->ratings;
+	cf_host    *host = warm->job->host;
+
+	CopyKnown(host, model->use_bias, &model->users, ratings->users, &warm->users, warm->user_dict);
+	CopyKnown(host, model->use_bias, &model->items, ratings->items, &warm->items, warm->item_dict);
 }
 
 void
