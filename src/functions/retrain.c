@@ -112,14 +112,14 @@ FindSource(FunctionCallInfo fcinfo, const HeadRow *current, const char *model)
 static TrainOptions
 FindOptions(FunctionCallInfo fcinfo, const HeadRow *current, const char *model)
 {
-	TrainOptions options = {0};
+	TrainOptions options;
 
 	if (current->nulls[HEAD_OPTIONS])
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("head of model \"%s\" does not hold its options", model),
 				 errhint("Train the model again with collab.train(..., replace => true).")));
-	OptionsFromJsonb(&options, DatumGetJsonbP(current->values[HEAD_OPTIONS]));
+	options = OptionsStored(DatumGetJsonbP(current->values[HEAD_OPTIONS]));
 	OptionsFromJsonb(&options, PG_GETARG_JSONB_P(ARG_OPTIONS));
 	OptionsCheck(&options);
 	return options;
