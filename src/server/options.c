@@ -95,7 +95,7 @@ BadRange(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("y_range must be two finite numbers, the lower one first"),
-			 errhint("Give '{}' to derive it from the ratings, or NULL for no range.")));
+			 errhint("Give an empty array to derive it from the ratings, or NULL for no range.")));
 }
 
 static void
