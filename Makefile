@@ -35,7 +35,7 @@ PROVE_TESTS = test/t/*.pl
 # -march=native would tie the library to this machine: neither, anywhere.
 # PostgreSQL's own headers leave parameters unused, and where gcc built the
 # server they hand clang what only gcc knows.
-PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -fvisibility=hidden $(clang_flags)
+PG_CFLAGS = -Wall -Wextra -Werror=implicit-function-declaration -Wno-unused-parameter -fvisibility=hidden $(clang_flags)
 clang_flags = $(if $(findstring clang,$(shell $(CC) --version)),-Wno-unknown-warning-option -Wno-ignored-attributes -Wno-ignored-optimization-argument)
 PG_CPPFLAGS = -I$(srcdir)/src $(export_flags)
 

@@ -273,13 +273,9 @@ movielens_md5=6e47046882bad158b0efbb84cd5cb987
 
 # Prints the folder with u.data and u.item, or nothing.
 find_movielens() {
-	local dir
-	for dir in "${COLLAB_ML100K-}" "$root/../shared/data/ml-100k"; do
-		if [ -n "$dir" ] && [ -r "$dir/u.data" ] && [ -r "$dir/u.item" ]; then
-			(cd "$dir" && pwd)
-			return
-		fi
-	done
+	local dir=${COLLAB_ML100K-}
+	[ -n "$dir" ] && [ -r "$dir/u.data" ] && [ -r "$dir/u.item" ] || return 0
+	(cd "$dir" && pwd)
 }
 
 # download_movielens FOLDER: succeeds when FOLDER/ml-100k is there and sound.

@@ -21,6 +21,9 @@
 #include "server/relation_scan.h"
 #include "server/training.h"
 
+/* What a head can say an epoch took: a century. */
+#define MAX_SECONDS	3.2e9
+
 COLLAB_FUNCTION(collab_history);
 COLLAB_FUNCTION(collab_drop_model);
 COLLAB_FUNCTION(collab_touch);
@@ -60,7 +63,7 @@ AddGeneration(FunctionCallInfo fcinfo, const HeadRow *row)
 		values[1] = Int32GetDatum(epoch + 1);
 		SetFloat8OrNull(values, nulls, 2, train_loss, n_train, epoch);
 		SetFloat8OrNull(values, nulls, 3, valid_loss, n_valid, epoch);
-		nulls[4] = epoch >= n_elapsed || !isfinite(elapsed[epoch]);
+		nulls[4] = epoch >= n_elapsed || !(fabs(elapsed[epoch]) < MAX_SECONDS);
 		values[4] = nulls[4] ? (Datum) 0 : IntervalFromSeconds(elapsed[epoch]);
 		nulls[5] = row->nulls[HEAD_FINISHED];
 		values[5] = nulls[5] ? (Datum) 0 :

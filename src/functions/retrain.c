@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -57,6 +58,8 @@ OpenTables(Retraining *run, ModelTables *tables, HeadRow *current)
 	if (run->job == NULL)
 		return;
 	JobRequireKeyTypes(run->job, tables);
+	if (run->job->training != NULL)
+		JobRequireKeysFit(run->job, tables);
 	if (RelationGetRelid(tables->users.relation) != run->users ||
 		RelationGetRelid(tables->items.relation) != run->items)
 		ereport(ERROR,
@@ -112,14 +115,14 @@ FindSource(FunctionCallInfo fcinfo, const HeadRow *current, const char *model)
 static TrainOptions
 FindOptions(FunctionCallInfo fcinfo, const HeadRow *current, const char *model)
 {
-	TrainOptions options = {0};
+	TrainOptions options;
 
 	if (current->nulls[HEAD_OPTIONS])
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("head of model \"%s\" does not hold its options", model),
 				 errhint("Train the model again with collab.train(..., replace => true).")));
-	OptionsFromJsonb(&options, DatumGetJsonbP(current->values[HEAD_OPTIONS]));
+	options = OptionsStored(DatumGetJsonbP(current->values[HEAD_OPTIONS]));
 	OptionsFromJsonb(&options, PG_GETARG_JSONB_P(ARG_OPTIONS));
 	OptionsCheck(&options);
 	return options;
@@ -232,7 +235,8 @@ collab_retrain(PG_FUNCTION_ARGS)
 	RequireArgument(fcinfo, ARG_OPTIONS, "options");
 	PreventCommandIfReadOnly("collab.retrain()");
 	run.head = PG_GETARG_OID(ARG_MODEL);
-	run.atomic = !called || castNode(CallContext, fcinfo->context)->atomic;
+	/* a subtransaction that fails would not give the session's lock back */
+	run.atomic = !called || castNode(CallContext, fcinfo->context)->atomic || IsSubTransaction();
 
 	/* transactions come and go, the portal stays; in one, a rollback takes all */
 	work = AllocSetContextCreate(run.atomic ? CurTransactionContext : PortalContext,

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -39,10 +40,13 @@ OfferNeighbours(cf_topk *top, CachedModel *model, uint32 item)
 	if (norms[item] == 0)
 		return;
 	for (uint32 row = 0; row < items->n_rows; row++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (row != item && norms[row] > 0)
 			cf_topk_offer(top, ClampCosine(model->model.kernels->dot(factors, cf_side_row(items, row),
 																	 items->n_factors) /
 										   ((double) norms[item] * norms[row])), row);
+	}
 }
 
 Datum

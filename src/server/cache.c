@@ -19,6 +19,7 @@
 #include "access/xact.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -40,7 +41,6 @@ typedef struct CacheEntry
 	Oid			head;
 	int64		stamp;
 	bool		shared;			/* found by others */
-	bool		tentative;		/* read in a transaction that has written */
 	bool		superseded;		/* a later look at the model found another stamp */
 	int			pins;
 } CacheEntry;
@@ -97,66 +97,22 @@ DeleteEntry(CacheEntry *entry)
 }
 
 /*
- * What was read in a transaction that had written may be its own rows, which
- * a stamp says nothing of: once it is rolled back, nobody must find them.
- */
-static void
-ForgetTentativeEntries(void)
-{
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify(iter, &entries)
-	{
-		CacheEntry *entry = dlist_container(CacheEntry, node, iter.cur);
-
-		if (!entry->tentative)
-			continue;
-		if (entry->pins == 0)
-			DeleteEntry(entry);
-		else
-			UnshareEntry(entry);
-	}
-}
-
-static void
-ConfirmTentativeEntries(void)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &entries)
-		dlist_container(CacheEntry, node, iter.cur)->tentative = false;
-}
-
-static void
-AtTransactionEnd(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_COMMIT)
-		ConfirmTentativeEntries();
-	else if (event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		ForgetTentativeEntries();
-}
-
-/*
  * What a subtransaction wrote can vanish without a trace in the snapshot:
  * command ids are not taken back, and under REPEATABLE READ the rest of it
  * stays as it is.  So readers look again.
  */
 static void
-AtSubtransactionEnd(SubXactEvent event, SubTransactionId subid, SubTransactionId parent,
-					void *arg)
+CountRollback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
 {
-	if (event != SUBXACT_EVENT_ABORT_SUB)
-		return;
-	invalidations++;
-	ForgetTentativeEntries();
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		invalidations++;
 }
 
 void
 CacheInit(void)
 {
 	CacheRegisterRelcacheCallback(CountInvalidation, (Datum) 0);
-	RegisterXactCallback(AtTransactionEnd, NULL);
-	RegisterSubXactCallback(AtSubtransactionEnd, NULL);
+	RegisterSubXactCallback(CountRollback, NULL);
 }
 
 /* Give up least recently used entries that nobody reads, beyond the limit. */
@@ -331,8 +287,6 @@ LoadSide(CacheEntry *entry, const EmbeddingTable *table, int n_factors)
 	cached->dict = dict;
 	cached->key_type = table->key_type;
 	cached->loaded = true;
-	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		entry->tentative = true;
 }
 
 /*
@@ -428,28 +382,52 @@ CompleteSharedEntry(CacheEntry *entry, const HeadRow *row, EmbeddingTable tables
 	PG_END_TRY();
 }
 
+/*
+ * Has this transaction written the tables?  Then what it reads may be its own
+ * rows, of which the stamp says nothing: hand edits, or half a retrain that a
+ * trigger looks at.
+ */
+static bool
+WrittenByMe(Relation head, const EmbeddingTable tables[2])
+{
+	if (CheckRelationLockedByMe(head, RowExclusiveLock, true))
+		return true;
+	for (Side side = USERS; side <= ITEMS; side++)
+		if (tables[side].relation != NULL &&
+			CheckRelationLockedByMe(tables[side].relation, RowExclusiveLock, true))
+			return true;
+	return false;
+}
+
+static bool
+IsLoaded(const CacheEntry *entry, int need)
+{
+	return (entry->model.users.loaded || !(need & NEED_USERS)) &&
+		(entry->model.items.loaded || !(need & NEED_ITEMS));
+}
+
 static CacheEntry *
 LookAtModel(Relation head, const HeadRow *row, int need)
 {
-	const char *name = RelationGetRelationName(head);
 	EmbeddingTable tables[2];
-	bool		filtered = ScanIsFiltered(head);
 	CacheEntry *entry = NULL;
+	bool		filtered = ScanIsFiltered(head);
+	bool		written;
 
-	filtered |= OpenSides(row, name, need, tables);
+	filtered |= OpenSides(row, RelationGetRelationName(head), need, tables);
+	written = WrittenByMe(head, tables);
 	if (!filtered)
 		entry = FindEntry(RelationGetRelid(head), HeadInt64(row, HEAD_STAMP, 0));
-	if (entry != NULL && !EntryMatches(entry, row, tables))
-		entry = NULL;
-
-	if (entry != NULL)
-		CompleteSharedEntry(entry, row, tables);
-	else
+	if (entry != NULL && EntryMatches(entry, row, tables) && (IsLoaded(entry, need) || !written))
 	{
-		entry = MakeEntry(head, row);
-		LoadSides(entry, row, tables);
+		CompleteSharedEntry(entry, row, tables);
+		ShareEntry(entry);
+		return entry;
 	}
-	if (!filtered)
+
+	entry = MakeEntry(head, row);
+	LoadSides(entry, row, tables);
+	if (!filtered && !written)
 		ShareEntry(entry);
 	else
 		MemoryContextSetParent(entry->context, CacheMemoryContext);

@@ -109,7 +109,7 @@ HostCheck(cf_host *host, cf_status status)
 					 errmsg("more memory is needed than collab.max_memory allows"),
 					 errdetail("%zu MB are needed and %zu MB are allowed.",
 							   Megabytes(host->wanted), host->limit / (1024 * 1024)),
-					 errhint("Raise collab.max_memory, or train with fewer factors or ratings.")));
+					 errhint("Raise collab.max_memory.")));
 			break;
 		case CF_TOO_MANY:
 			ereport(ERROR,

@@ -411,7 +411,7 @@ TrainerLockTag(LOCKTAG *tag, Oid head)
 	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, RelationRelationId, head, 0);
 }
 
-/* Who has the trainer's lock?  0 when it was just given back. */
+/* Who has the trainer's lock?  0: a prepared transaction, or it was just given back. */
 static int
 TrainerPid(Oid head)
 {
@@ -439,10 +439,17 @@ ModelLock(Oid head, bool session, bool nowait)
 
 	TrainerLockTag(&tag, head);
 	if (LockAcquire(&tag, ExclusiveLock, session, nowait) == LOCKACQUIRE_NOT_AVAIL)
+	{
+		int			pid = TrainerPid(head);
+
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 pid != 0 ?
 				 errmsg("model \"%s\" is being trained by the session with PID %d",
-						get_rel_name(head), TrainerPid(head))));
+						get_rel_name(head), pid) :
+				 errmsg("model \"%s\" is being trained by another transaction",
+						get_rel_name(head))));
+	}
 	AcceptInvalidationMessages();
 }
 

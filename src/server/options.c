@@ -37,6 +37,7 @@ typedef struct Option
 	const char *name;
 	OptionKind	kind;
 	size_t		offset;			/* in TrainOptions */
+	float8		preset;			/* the default, as in the install script */
 	float8		least;			/* numbers only */
 	float8		greatest;
 	const char *bounds;			/* what the error says of them */
@@ -49,21 +50,21 @@ typedef struct Option
 #define BELOW_1		(1.0 - DBL_EPSILON / 2)
 
 static const Option option_table[] = {
-	{"n_factors", OPTION_INTEGER, AT(n_factors), 1, CF_MAX_FACTORS, "between 1 and 1024"},
-	{"n_epochs", OPTION_INTEGER, AT(n_epochs), 1, 100000, "between 1 and 100000"},
-	{"lr_max", OPTION_REAL, AT(lr_max), ABOVE_0, 1000, "greater than 0 and at most 1000"},
-	{"wd", OPTION_REAL, AT(wd), 0, 1000, "between 0 and 1000"},
-	{"batch_size", OPTION_BATCH, AT(batch_size), 1, INT_MAX, "at least 1, or NULL"},
-	{"valid_pct", OPTION_REAL, AT(valid_pct), 0, BELOW_1, "at least 0 and less than 1"},
-	{"seed", OPTION_BIGINT, AT(seed), 0, 0, NULL},
-	{"y_range", OPTION_RANGE, 0, 0, 0, NULL},
-	{"use_bias", OPTION_BOOLEAN, AT(use_bias), 0, 0, NULL},
-	{"pct_start", OPTION_REAL, AT(pct_start), 0, 1, "between 0 and 1"},
-	{"div_start", OPTION_REAL, AT(div_start), ABOVE_0, 1e30, "greater than 0 and at most 1e30"},
-	{"div_final", OPTION_REAL, AT(div_final), ABOVE_0, 1e30, "greater than 0 and at most 1e30"},
-	{"mom_low", OPTION_REAL, AT(mom_low), 0, BELOW_1, "at least 0 and less than 1"},
-	{"mom_high", OPTION_REAL, AT(mom_high), 0, BELOW_1, "at least 0 and less than 1"},
-	{"verbose", OPTION_BOOLEAN, AT(verbose), 0, 0, NULL},
+	{"n_factors", OPTION_INTEGER, AT(n_factors), 50, 1, CF_MAX_FACTORS, "between 1 and 1024"},
+	{"n_epochs", OPTION_INTEGER, AT(n_epochs), 5, 1, 100000, "between 1 and 100000"},
+	{"lr_max", OPTION_REAL, AT(lr_max), 5e-3, ABOVE_0, 1000, "greater than 0 and at most 1000"},
+	{"wd", OPTION_REAL, AT(wd), 0.1, 0, 1000, "between 0 and 1000"},
+	{"batch_size", OPTION_BATCH, AT(batch_size), 0, 1, INT_MAX, "at least 1, or NULL"},
+	{"valid_pct", OPTION_REAL, AT(valid_pct), 0.2, 0, BELOW_1, "at least 0 and less than 1"},
+	{"seed", OPTION_BIGINT, AT(seed), 42, 0, 0, NULL},
+	{"y_range", OPTION_RANGE, 0, 0, 0, 0, NULL},
+	{"use_bias", OPTION_BOOLEAN, AT(use_bias), true, 0, 0, NULL},
+	{"pct_start", OPTION_REAL, AT(pct_start), 0.25, 0, 1, "between 0 and 1"},
+	{"div_start", OPTION_REAL, AT(div_start), 25, ABOVE_0, 1e30, "greater than 0 and at most 1e30"},
+	{"div_final", OPTION_REAL, AT(div_final), 1e5, ABOVE_0, 1e30, "greater than 0 and at most 1e30"},
+	{"mom_low", OPTION_REAL, AT(mom_low), 0.85, 0, BELOW_1, "at least 0 and less than 1"},
+	{"mom_high", OPTION_REAL, AT(mom_high), 0.95, 0, BELOW_1, "at least 0 and less than 1"},
+	{"verbose", OPTION_BOOLEAN, AT(verbose), true, 0, 0, NULL},
 };
 
 static void *
@@ -94,7 +95,7 @@ BadRange(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("y_range must be two finite numbers, the lower one first"),
-			 errhint("Give '{}' to derive it from the ratings, or NULL for no range.")));
+			 errhint("Give an empty array to derive it from the ratings, or NULL for no range.")));
 }
 
 static void
@@ -159,6 +160,39 @@ SetOption(TrainOptions *options, const Option *option, Datum value, bool isnull)
 				SetRangeFromArray(options, DatumGetArrayTypeP(value));
 			break;
 	}
+}
+
+/* The defaults of the install script. */
+static TrainOptions
+DefaultOptions(void)
+{
+	TrainOptions options = {.range_mode = RANGE_FROM_DATA};
+
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+	{
+		const Option *option = &option_table[i];
+		void	   *field = Field(&options, option);
+
+		switch (option->kind)
+		{
+			case OPTION_INTEGER:
+			case OPTION_BATCH:
+				*(int32 *) field = (int32) option->preset;
+				break;
+			case OPTION_BIGINT:
+				*(int64 *) field = (int64) option->preset;
+				break;
+			case OPTION_REAL:
+				*(float8 *) field = option->preset;
+				break;
+			case OPTION_BOOLEAN:
+				*(bool *) field = option->preset != 0;
+				break;
+			case OPTION_RANGE:
+				break;
+		}
+	}
+	return options;
 }
 
 int
@@ -261,6 +295,15 @@ FindOption(const JsonbValue *key)
 					pnstrdup(key->val.string.val, key->val.string.len)),
 			 errhint("The options are those of collab.train() from n_factors on.")));
 	return NULL;
+}
+
+TrainOptions
+OptionsStored(Jsonb *jsonb)
+{
+	TrainOptions options = DefaultOptions();
+
+	OptionsFromJsonb(&options, jsonb);
+	return options;
 }
 
 void

@@ -56,7 +56,13 @@ extern int	OptionsCount(void);
  */
 extern void OptionsFromJsonb(TrainOptions *options, Jsonb *jsonb);
 
-/* All options as a jsonb object, which OptionsFromJsonb reads back. */
+/*
+ * Options as a head keeps them; what an older version did not know has its
+ * default.
+ */
+extern TrainOptions OptionsStored(Jsonb *jsonb);
+
+/* All options as a jsonb object, which OptionsStored reads back. */
 extern Jsonb *OptionsToJsonb(const TrainOptions *options);
 
 /* Raise an error (22023) for a value that is out of its bounds. */

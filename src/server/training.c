@@ -142,6 +142,11 @@ JobEnterHead(TrainingJob *job, Relation head, Oid users, Oid items)
 	foreach(cell, HeadReadAll(head))
 		generation = Max(generation, HeadInt64(lfirst(cell), HEAD_GENERATION, 0));
 	PopActiveSnapshot();
+	if (generation == PG_INT64_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("head of model \"%s\" has no generation left to count",
+						RelationGetRelationName(head))));
 
 	DescribeStart(job, head, generation + 1, users, items);
 	HeadInsert(head, &job->row);

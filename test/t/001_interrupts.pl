@@ -196,6 +196,34 @@ for my $case (
 $watcher->query('DROP TRIGGER tarry ON m_wide_users');
 note(sprintf('slowest of all: %d ms', $worst));
 
+# A reader that is stopped while it reads a model keeps nothing half read: not
+# in a new entry of its cache, nor in one that had the items alone.
+{
+	my $reader = session($node);
+	my $cached = "SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'collab model'";
+	my $predict = "SELECT collab.predict('m_wide', 1, 1)";
+	my $whole = session($node)->run($predict)->{ms};
+	my $timeout = int($whole / 3) || 1;
+	note(sprintf('%-50s %4d ms', 'reading a model', $whole));
+	$reader->query("SELECT count(*) FROM collab.models");
+	for my $first ('a new entry', 'an entry that had the items')
+	{
+		if ($first ne 'a new entry')
+		{
+			$reader->query("SELECT count(*) FROM collab.movie_bias('m_wide')");
+			is($reader->query($cached), 1, "$first: it is there");
+		}
+		$reader->query("SET statement_timeout = $timeout");
+		my $result = $reader->run($predict);
+		is($result->{state}, '57014', "$first: the reader is stopped") or diag("took $result->{ms} ms");
+		$reader->query('RESET statement_timeout');
+		# unless it was stopped before it began to read
+		like($reader->query($cached), $first eq 'a new entry' ? qr/^0$/ : qr/^[01]$/, "$first: nothing is kept");
+	}
+	is($reader->query(answers('m_wide')), $answers{wide}, 'the next reads it whole');
+	$reader->close;
+}
+
 # What they left in the heads is deleted by the next retrain, which works.
 like(trainings($node, 'm_small'), qr/^1 \(\d+\)$/, 'an unfinished training stands in the head');
 $watcher->query("CALL collab.retrain('m_small')");

@@ -8,6 +8,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use CollabTest;
+use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -100,6 +101,28 @@ sub trainings_of
 	$session->query("SELECT collab.drop_model('m')");
 	is($session->run('DROP EXTENSION collab')->{state}, '00000', 'DROP EXTENSION without a model');
 	$session->close;
+}
+
+# pg_upgrade, which keeps the oids that a head refers to
+SKIP:
+{
+	skip 'pg_upgrade cannot leave out the sync before 15', 4 if $node->pg_version < 15;
+	my $upgraded = PostgreSQL::Test::Cluster->new('upgraded');
+	$upgraded->init;
+	$node->stop;
+	my ($bindir) = run_command([ 'pg_config', '--bindir' ]);
+	chdir $PostgreSQL::Test::Utils::tmp_check or die $!;
+	command_ok([ 'pg_upgrade', '--no-sync', '--old-datadir', $node->data_dir, '--new-datadir', $upgraded->data_dir,
+			'--old-bindir', $bindir, '--new-bindir', $bindir, '--socketdir', $node->host,
+			'--old-port', $node->port, '--new-port', $upgraded->port ], 'pg_upgrade');
+	$upgraded->start;
+	for my $name (sort keys %model)
+	{
+		is($upgraded->safe_psql('postgres', answers($model{$name})), $answers{$name}, "upgraded: model $name answers as before");
+	}
+	$upgraded->safe_psql('postgres', "CALL collab.retrain('m')");
+	is(trainings($upgraded, 'm'), '1 2 3', 'upgraded: and trains');
+	$upgraded->stop;
 }
 
 $node->stop;

@@ -9,7 +9,7 @@ use lib $FindBin::RealBin;
 use CollabTest;
 use Test::More;
 
-my $node = new_node('main');
+my $node = new_node('main', 'max_prepared_transactions = 2');
 my $watcher = session($node);
 $watcher->query(make_ratings('ratings', 1000, 100, 20));
 $watcher->query("SELECT count(*) FROM collab.train('m', 'ratings', n_factors => 10, verbose => false)");
@@ -29,16 +29,19 @@ $watcher->query("SELECT count(*) FROM collab.train('m', 'ratings', n_factors => 
 	$watcher->query("CREATE TABLE seen AS TABLE truth WITH NO DATA");
 	$watcher->query("CREATE TABLE stopped (at timestamptz)");
 
-	# Two kinds: one plan that is kept by PL/pgSQL, and single statements.
-	$watcher->query("CREATE PROCEDURE read_on() LANGUAGE plpgsql AS \$\$
+	# Three kinds: plans that are kept by PL/pgSQL, the same with a pause between
+	# the statement's snapshot and its first look at the model, and single
+	# statements.
+	$watcher->query("CREATE PROCEDURE read_on(pause real) LANGUAGE plpgsql AS \$\$
 		BEGIN
 			WHILE NOT EXISTS (SELECT FROM stopped) LOOP
-				INSERT INTO seen $answer;
+				INSERT INTO seen $answer FROM pg_sleep(pause);
 				COMMIT;
 			END LOOP;
 		END\$\$");
 	my @readers = map { session($node) } 1 .. 2;
-	$_->send('CALL read_on()') for @readers;
+	$readers[0]->send('CALL read_on(0)');
+	$readers[1]->send('CALL read_on(0.05)');
 	my $single = session($node);
 
 	my $trainer = session($node);
@@ -207,6 +210,38 @@ my $long = q('{"n_epochs": 5000, "n_factors": 50, "verbose": false}');
 	$session->query('DO $$BEGIN CALL collab.retrain(\'new\', options => \'{"seed": 5}\'); END$$');
 	is($watcher->query(answers('new')), $inside, 'retrain in a DO block is the same training');
 	$session->close;
+}
+
+# A training in a transaction that is prepared for two-phase commit
+{
+	my $session = session($node);
+	my $before = $session->query(answers('new'));
+	$session->query('BEGIN');
+	$session->query("CALL collab.retrain('new', options => '{\"seed\": 6}')");
+	my $inside = $session->query(answers('new'));
+	$session->query("PREPARE TRANSACTION 'training'");
+	is($session->query(answers('new')), $before, 'prepared: the old generation answers');
+	fails_with($session, "CALL collab.retrain('new', nowait => true)", '55P03',
+		qr/model "new" is being trained by another transaction/, 'prepared: nowait');
+	$session->query("COMMIT PREPARED 'training'");
+	is($session->query(answers('new')), $inside, 'committed: the new one answers');
+	is($session->run("CALL collab.retrain('new', nowait => true)")->{state}, '00000', 'committed: nowait');
+	$session->close;
+}
+
+# All models in one go, in a loop that stays open over the commits.
+{
+	my $generations = "SELECT (SELECT max(generation) FROM new), (SELECT max(generation) FROM newer)";
+	my ($new, $newer) = split /\|/, $watcher->query($generations);
+	$watcher->query(q{DO $$
+		DECLARE m regclass;
+		BEGIN
+			FOR m IN SELECT model FROM collab.models LOOP
+				CALL collab.retrain(m);
+			END LOOP;
+		END$$});
+	is($watcher->query($generations), ($new + 1) . '|' . ($newer + 1), 'each model is trained once');
+	is(locks_of($node, $watcher->{pid}), 'none', 'and no lock is left');
 }
 
 # Dropped by its owner by hand while it is trained: the trainer says so.

@@ -76,6 +76,36 @@ is(scalar(keys %{ { reverse %truth } }), 3, 'seeds make different models');
 	$session->close;
 }
 
+# One call site of PL/pgSQL across a training of its own transaction.
+{
+	my $session = session($node);
+	$session->query(retrain_with_seed(1));
+	for my $level ('READ COMMITTED', 'REPEATABLE READ')
+	{
+		$session->query("BEGIN ISOLATION LEVEL $level");
+		my $said = $session->run(<<'SQL')->{err};
+DO $$
+DECLARE
+	said text := '';
+BEGIN
+	FOR i IN 1 .. 3 LOOP
+		IF i > 1 THEN
+			PERFORM collab.train('m', 'ratings', n_factors => 10, seed => 4 - i, verbose => false, replace => true);
+		END IF;
+		said := said || ' ' || collab.predict('m', 7, 7);
+	END LOOP;
+	RAISE NOTICE 'said%', said;
+END$$
+SQL
+		my @said = ($said =~ /said (\S+) (\S+) (\S+)/);
+		is(scalar @said, 3, "$level: three predictions") or diag($said);
+		isnt($said[1], $said[0], "$level: after another training");
+		is($said[2], $said[0], "$level: after one like the first");
+		$session->query('ROLLBACK');
+	}
+	$session->close;
+}
+
 # One call site of PL/pgSQL, inside subtransactions that are rolled back: in
 # each round the prediction is made after the training, if there is one.
 for my $level ('READ COMMITTED', 'REPEATABLE READ')
@@ -203,7 +233,7 @@ for my $case (
 		my $suffix = $type =~ s/\W//gr;
 		$session->query("CREATE FUNCTION trap.op_$suffix($type, $type) RETURNS bool LANGUAGE plpgsql AS \$\$BEGIN RAISE EXCEPTION 'trapped by an operator'; END\$\$");
 		$session->query("CREATE OPERATOR trap.$_ (FUNCTION = trap.op_$suffix, LEFTARG = $type, RIGHTARG = $type)")
-		  for '=', '<>', '<', '*', '+', '-', '/', '||';
+		  for '=', '<>', '<', '>', '<=', '>=', '*', '+', '-', '/', '||';
 		for my $function (qw(lower sum count max min avg abs coalesce_ format quote_ident unnest round pg_get_userbyid obj_description))
 		{
 			$session->query("CREATE FUNCTION trap.$function($type) RETURNS $type LANGUAGE plpgsql AS \$\$BEGIN RAISE EXCEPTION 'trapped by $function'; END\$\$");
