@@ -62,13 +62,17 @@ RequireFreeNames(const NewModelName *name)
 							   name->head, name->head, name->users, name->items)));
 }
 
+/* Not when it was dropped while we waited for it. */
 static bool
 IsModel(Oid relid)
 {
-	Relation	relation = relation_open(relid, AccessShareLock);
-	bool		result = OidIsValid(relation->rd_rel->reloftype) &&
-		relation->rd_rel->reloftype == HeadTypeOid();
+	Relation	relation = try_relation_open(relid, AccessShareLock);
+	bool		result;
 
+	if (relation == NULL)
+		return false;
+	result = OidIsValid(relation->rd_rel->reloftype) &&
+		relation->rd_rel->reloftype == HeadTypeOid();
 	relation_close(relation, AccessShareLock);
 	return result;
 }
