@@ -2,6 +2,8 @@
 -- What bad input gets: an error with its own SQLSTATE and a hint where there is
 -- a way out; and nothing is made or changed.
 --
+\pset format unaligned
+\pset footer off
 SELECT count(*) FROM collab.train('e_model', 'ratings', n_factors => 3, n_epochs => 2, verbose => false);
 CREATE TABLE e_source (user_id integer, item_id integer, rating real, note text, at date, good boolean, amount money, tags integer[]);
 INSERT INTO e_source SELECT user_id, item_id, rating FROM ratings WHERE user_id < 10;

@@ -156,8 +156,10 @@ SELECT expect.error($$SELECT * FROM collab.cosine_similar('k_text', 'item 4'::k_
 -- Types that cannot be ids
 CREATE TABLE k_unsupported (n numeric, d date, c char(3), m name, b boolean, f real, e bytea, a integer[], j jsonb, u integer, i integer, rating integer);
 INSERT INTO k_unsupported VALUES (1, '2000-01-01', 'abc', 'abc', true, 1, 'abc', '{1}', '1', 1, 1, 1);
+\pset format unaligned
 SELECT n, expect.error(format($$SELECT * FROM collab.train('k_no', 'k_unsupported', %L, 'i')$$, n))
   FROM unnest('{n,d,c,m,b,f,e,a,j,ctid,tableoid}'::text[]) AS s(n);
+\pset format aligned
 SELECT expect.error($$SELECT * FROM collab.train('k_no', 'k_unsupported', 'u', 'n')$$);
 -- the way out
 CREATE VIEW k_supported AS SELECT n::bigint AS user_id, c::text AS item_id, rating FROM k_unsupported;

@@ -81,6 +81,7 @@ SELECT expect.error($$SELECT collab.touch('ratings')$$);
 SELECT expect.error($$SELECT collab.touch('m_of')$$);
 
 -- Embeddings that are no longer what a training writes
+\pset format unaligned
 SELECT d.edit, expect.error(d.edit || '; SELECT collab.touch(''m_one''); SELECT collab.predict(''m_one'', 1, 1); SELECT 1/0')
   FROM unnest(ARRAY['UPDATE m_one_items SET factors = ''{1,2}'' WHERE item_id = 3',
                     'UPDATE m_one_items SET factors = ''{1,2,NULL}'' WHERE item_id = 3',
@@ -100,12 +101,15 @@ SELECT d.edit, expect.error(d.edit || '; SELECT collab.touch(''m_one''); SELECT 
                     'UPDATE m_one SET y_range = ''{5,1}''', 'UPDATE m_one SET y_range = ''{1}''', 'UPDATE m_one SET mean_rating = ''NaN''',
                     'UPDATE m_one SET mean_rating = NULL', 'UPDATE m_one SET users = NULL', 'UPDATE m_one SET items = ''ratings''', 'UPDATE m_one SET items = 12345678',
                     'UPDATE m_one SET users = ''m_one_users_pkey''', 'UPDATE m_one SET finished = NULL', 'UPDATE m_one SET self = ''m_of''']) AS d(edit);
+\pset format aligned
 -- what does no harm
+\pset format unaligned
 SELECT d.edit, expect.error(d.edit || '; SELECT collab.touch(''m_one''); SELECT collab.predict(''m_one'', 1, 1); SELECT 1/0')
   FROM unnest(ARRAY['ALTER TABLE m_one_items ALTER COLUMN item_id TYPE bigint', 'ALTER TABLE m_one_items ADD COLUMN title text',
                     'ALTER TABLE m_one_items ALTER COLUMN item_id TYPE text USING ''item '' || item_id', 'UPDATE m_one SET y_range = NULL', 'UPDATE m_one SET options = NULL',
                     'UPDATE m_one SET source = NULL', 'CREATE TABLE m_child () INHERITS (m_one_items)', 'ALTER TABLE m_one DROP CONSTRAINT m_one_pkey',
                     'ALTER TABLE m_one_items SET UNLOGGED', 'CLUSTER m_one_items USING m_one_items_pkey']) AS d(edit);
+\pset format aligned
 -- a stamp is needed, and only that
 SELECT expect.error('UPDATE m_one SET stamp = NULL; SELECT collab.predict(''m_one'', 1, 1)');
 -- the hint is a way out
