@@ -209,7 +209,7 @@ CREATE TABLE k_texts (user_id integer, item_id text, rating integer);
 INSERT INTO k_texts
 SELECT u, i, 1 + (u * n) % 5
   FROM generate_series(1, 20) u,
-       unnest(ARRAY['', ' ', 'a', 'a ', ' a', 'A', 'ä', 'Ä', U&'a\0308', 'ß', 'SS', 'Amélie', 'Λ', '羅生門', '🎬', E'tab\tin', E'new\nline', '''', '"', '\', '%', 'NULL', '0', '00']) WITH ORDINALITY AS t(i, n);
+       unnest(ARRAY['', ' ', 'a', 'a ', ' a', 'A', 'ä', 'Ä', 'a' || E'\xCC\x88', 'ß', 'SS', 'Amélie', 'Λ', '羅生門', '🎬', E'tab\tin', E'new\nline', '''', '"', '\', '%', 'NULL', '0', '00']) WITH ORDINALITY AS t(i, n);
 SELECT count(*) FROM collab.train('k_texts_model', 'k_texts', n_factors => 2, n_epochs => 2, valid_pct => 0, verbose => false);
 SELECT count(*), count(DISTINCT item_id COLLATE "C"), min(n_ratings), max(n_ratings) FROM k_texts_model_items;
 -- each is found
