@@ -16,7 +16,9 @@
 
 #include "server/arguments.h"
 #include "server/compat.h"
+#include "server/embeddings.h"
 #include "server/head.h"
+#include "server/host.h"
 #include "server/model_tables.h"
 #include "server/relation_scan.h"
 #include "server/training.h"
@@ -142,6 +144,21 @@ RefreshHead(const ModelTables *tables, int64 generation)
 		elog(ERROR, "could not touch a model: %s", SPI_result_code_string(result));
 }
 
+/* What was edited by hand must be what readers take: better told here than there. */
+static void
+CheckEmbeddings(const EmbeddingTable *table, int n_factors)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "collab touch",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	cf_side		side;
+	cf_dict    *dict;
+
+	EmbeddingsRead(table, n_factors, HostCreate(context, SIZE_MAX), &side, &dict);
+	MemoryContextSwitchTo(previous);
+	MemoryContextDelete(context);
+}
+
 Datum
 collab_touch(PG_FUNCTION_ARGS)
 {
@@ -162,6 +179,9 @@ collab_touch(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("model \"%s\" has never been trained",
 						RelationGetRelationName(tables.head))));
+	HeadRequireLatest(tables.head);
+	CheckEmbeddings(&tables.users, HeadInt32(&row, HEAD_N_FACTORS, 0));
+	CheckEmbeddings(&tables.items, HeadInt32(&row, HEAD_N_FACTORS, 0));
 	RefreshHead(&tables, HeadInt64(&row, HEAD_GENERATION, 0));
 	ModelClose(&tables);
 	PopActiveSnapshot();

@@ -246,6 +246,7 @@ collab_retrain(PG_FUNCTION_ARGS)
 
 	CheckBeforeLock(&run);
 	ModelLock(run.head, !run.atomic, PG_GETARG_BOOL(ARG_NOWAIT));
+	Commit(&run);				/* a snapshot from before the wait may be too old */
 	Retrain(&run, fcinfo);
 	if (!run.atomic)
 		ModelUnlock(run.head);

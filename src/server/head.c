@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -15,6 +16,7 @@
 #include "utils/datum.h"
 #include "utils/float.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -367,6 +369,34 @@ HeadUpdate(Relation head, const HeadRow *row)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("generation " INT64_FORMAT " of model \"%s\" is no longer in its head",
 						HeadInt64(row, HEAD_GENERATION, 0), RelationGetRelationName(head))));
+}
+
+static int64
+CurrentStamp(Relation head, Snapshot snapshot)
+{
+	HeadRow		row;
+	int64		stamp = 0;
+
+	PushActiveSnapshot(snapshot);
+	if (HeadReadCurrent(head, &row))
+		stamp = HeadInt64(&row, HEAD_STAMP, 0);
+	PopActiveSnapshot();
+	return stamp;
+}
+
+void
+HeadRequireLatest(Relation head)
+{
+	if (!IsolationUsesXactSnapshot())
+		return;
+	CommandCounterIncrement();
+	if (CurrentStamp(head, GetTransactionSnapshot()) != CurrentStamp(head, GetLatestSnapshot()))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update"),
+				 errdetail("Model \"%s\" was trained or touched after this transaction's snapshot was taken.",
+						   RelationGetRelationName(head)),
+				 errhint("The transaction might succeed if retried.")));
 }
 
 void

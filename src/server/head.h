@@ -96,6 +96,13 @@ extern void HeadCheck(const HeadRow *row, const char *name);
 extern void HeadInsert(Relation head, const HeadRow *row);
 extern void HeadUpdate(Relation head, const HeadRow *row);
 
+/*
+ * Under REPEATABLE READ and SERIALIZABLE the transaction's snapshot may be
+ * older than the last training or touch: then 40001, as for any row that
+ * another transaction has changed.  Call with the trainer's lock.
+ */
+extern void HeadRequireLatest(Relation head);
+
 /* Delete rows without "finished": the trainers that wrote them are gone. */
 extern void HeadDeleteDead(Relation head);
 

@@ -137,6 +137,7 @@ JobEnterHead(TrainingJob *job, Relation head, Oid users, Oid items)
 	int64		generation = 0;
 	ListCell   *cell;
 
+	HeadRequireLatest(head);
 	HeadDeleteDead(head);
 	PushFreshSnapshot();
 	foreach(cell, HeadReadAll(head))

@@ -57,6 +57,22 @@ $other->query(q{CALL collab.retrain('m')});
 is($other->query('SELECT options FROM m ORDER BY generation DESC LIMIT 1'), $options,
 	'missing options have the defaults of train()');
 
+# A snapshot older than the last training or touch: an error that clients retry on.
+my $stale = session($node);
+$stale->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM ratings; SAVEPOINT a');
+$other->query(q{CALL collab.retrain('m')});
+fails_with($stale, $_, '40001', qr/could not serialize access/, "$_ under an old snapshot"), $stale->query('ROLLBACK TO a')
+  for q{CALL collab.retrain('m')}, q{SELECT collab.touch('m')},
+  q{SELECT collab.train('m', 'long_ratings', replace => true)};
+$stale->query('ROLLBACK; SET default_transaction_isolation = \'repeatable read\'');
+is($stale->run(q{CALL collab.retrain('m')})->{state}, '00000', 'a retrain of its own has snapshots of its own');
+$stale->close;
+
+# What touch() would publish must be what readers take.
+fails_with($other, q{BEGIN; UPDATE m_items SET bias = 'Infinity' WHERE item_id = 1; SELECT collab.touch('m')},
+	'55000', qr/embedding of item 1 in table "m_items" is damaged/, 'touch of a damaged embedding');
+$other->query('ROLLBACK');
+
 # Rows of one's own: a hand edit that is rolled back ...
 $before = $other->query(answers('m'));
 my $reader = session($node);
