@@ -149,6 +149,14 @@ SELECT count(*) FROM collab.train('t_opt', 'ratings', n_epochs => 1, n_factors =
 SELECT min(cardinality(factors)), max(cardinality(factors)), count(*) FROM t_opt_items;
 SELECT collab.drop_model('t_opt');
 
+-- Verbose, which is the default: a notice an epoch, one by one as they end.  What it
+-- says ends with the time it took, so here it is only counted.
+\set VERBOSITY sqlstate
+SELECT count(*) FROM collab.train('t_opt', 'ratings', n_epochs => 3, n_factors => 1);
+CALL collab.retrain('t_opt', options => '{"n_epochs": 2}');
+\set VERBOSITY default
+SELECT collab.drop_model('t_opt');
+
 -- Columns by other names, arguments by position, in a subquery's row.
 CREATE TABLE t_other AS SELECT user_id AS "Who", item_id AS "the film", rating AS "select" FROM ratings;
 SELECT count(*) FROM collab.train('t_opt', 't_other', 'Who', 'the film', 'select', 4, 1, verbose => false);
