@@ -213,5 +213,6 @@ SELECT to_regnamespace('collab');
 CREATE EXTENSION collab;
 DROP EXTENSION collab;
 CREATE SCHEMA collab;
+\set SHOW_CONTEXT never
 CREATE EXTENSION collab;
 ROLLBACK;
