@@ -95,9 +95,7 @@ SELECT expect.error($$SELECT collab.train('e_new', 'ratings', n_factors => 1024)
 SELECT expect.error($$CALL collab.retrain('e_model', options => '{"n_factors": 1024}')$$);
 SELECT expect.error($$SELECT collab.train('e_new', 'ratings', n_factors => 1, verbose => false); SELECT 1 / 0$$);
 RESET collab.max_memory;
-SELECT expect.error('SET collab.max_memory = 0');
-SELECT expect.error('SET collab.cache_size = -1');
-SELECT expect.error('SET collab.nonesuch = 1');
+SELECT left(expect.error('SET collab.max_memory = 0'), 5), left(expect.error('SET collab.cache_size = -1'), 5);
 -- a training that blows up: the old generation stays
 CREATE TEMPORARY VIEW e_huge AS SELECT user_id, item_id, rating * 6e37::float8 AS rating FROM ratings;
 SELECT expect.error($$SELECT collab.train('e_new', 'e_huge', verbose => false)$$);
@@ -113,6 +111,7 @@ SELECT q, expect.error(q) FROM unnest(ARRAY[
 SELECT expect.error($$SELECT count(collab.predict(m, 1, 1)) FROM unnest('{e_model,e_source}'::regclass[]) m$$);
 
 -- Without the right to
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;		-- as it is since PostgreSQL 15
 SET ROLE regress_collab_nobody;
 SELECT collab.train('e_schema.e_new', 'public.ratings');
 SELECT collab.train('pg_temp.e_new', 'public.ratings');
