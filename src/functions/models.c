@@ -165,6 +165,7 @@ collab_touch(PG_FUNCTION_ARGS)
 	Oid			head = PG_GETARG_OID(0);
 	ModelTables tables;
 	HeadRow		row;
+	int			n_factors;
 
 	PreventCommandIfReadOnly("collab.touch()");
 	SPI_connect();
@@ -180,8 +181,9 @@ collab_touch(PG_FUNCTION_ARGS)
 				 errmsg("model \"%s\" has never been trained",
 						RelationGetRelationName(tables.head))));
 	HeadRequireLatest(tables.head);
-	CheckEmbeddings(&tables.users, HeadInt32(&row, HEAD_N_FACTORS, 0));
-	CheckEmbeddings(&tables.items, HeadInt32(&row, HEAD_N_FACTORS, 0));
+	n_factors = HeadFactors(&row, RelationGetRelationName(tables.head));
+	CheckEmbeddings(&tables.users, n_factors);
+	CheckEmbeddings(&tables.items, n_factors);
 	RefreshHead(&tables, HeadInt64(&row, HEAD_GENERATION, 0));
 	ModelClose(&tables);
 	PopActiveSnapshot();

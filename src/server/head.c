@@ -289,11 +289,20 @@ BadHead(const char *name, const char *column)
 			 errhint("Train the model again with collab.train(..., replace => true).")));
 }
 
+int
+HeadFactors(const HeadRow *row, const char *name)
+{
+	int32		n_factors = HeadInt32(row, HEAD_N_FACTORS, 0);
+
+	if (n_factors < 1 || n_factors > CF_MAX_FACTORS)
+		BadHead(name, "n_factors");
+	return n_factors;
+}
+
 void
 HeadCheck(const HeadRow *row, const char *name)
 {
 	static const HeadColumn finite[] = {HEAD_MEAN_RATING, HEAD_MEAN_USER_BIAS, HEAD_MEAN_ITEM_BIAS};
-	int32		n_factors = HeadInt32(row, HEAD_N_FACTORS, 0);
 	int16		format = row->nulls[HEAD_FORMAT] ? 0 : DatumGetInt16(row->values[HEAD_FORMAT]);
 	float4		low;
 	float4		high;
@@ -306,8 +315,7 @@ HeadCheck(const HeadRow *row, const char *name)
 				 errhint("Update the extension's library.")));
 	if (format < 1)
 		BadHead(name, "format");
-	if (n_factors < 1 || n_factors > CF_MAX_FACTORS)
-		BadHead(name, "n_factors");
+	(void) HeadFactors(row, name);
 	if (row->nulls[HEAD_STAMP])
 		BadHead(name, "stamp");
 	for (int i = 0; i < (int) lengthof(finite); i++)

@@ -89,6 +89,9 @@ extern Oid	HeadTypeOid(void);
  */
 extern void HeadCheck(const HeadRow *row, const char *name);
 
+/* The number of factors, which is checked in the same way. */
+extern int	HeadFactors(const HeadRow *row, const char *name);
+
 /*
  * Writing, through SPI (the caller is connected).  Update finds the row by
  * its generation and writes all columns.
