@@ -23,6 +23,7 @@
  * Beyond this gap m and v count as gone: 0.99^4608 is 1e-20, and letting them
  * shrink on would end in denormal numbers, which are slow.
  */
+#define LARGEST_GRADIENT 1e18	/* its square, and sums of it, fit a float */
 #define LONG_GAP		4608
 
 /*
@@ -666,6 +667,21 @@ take_arrays(adam_state *adam, cf_model *model)
 	return status;
 }
 
+/*
+ * Would squares of gradients pass the range of a float?  Every step would
+ * then divide by infinity, and nothing would ever move.
+ */
+static bool
+gradients_overflow(const cf_settings *settings, const cf_ratings *ratings)
+{
+	double		span = (double) settings->high - settings->low;
+	double		largest = fabs(ratings->low) > fabs(ratings->high) ?
+		fabs(ratings->low) : fabs(ratings->high);
+
+	/* 2 (error) (slope of the sigmoid); and 2 (error) (factor) */
+	return (settings->use_range ? span * (span + largest) / 2 : 2 * largest) > LARGEST_GRADIENT;
+}
+
 static cf_status
 adam_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, void **state)
 {
@@ -675,6 +691,8 @@ adam_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, vo
 
 	if (n_steps >= UINT32_MAX)
 		return CF_TOO_MANY;
+	if (gradients_overflow(settings, ratings))
+		return CF_TOO_LARGE;
 	adam = cf_alloc(model->host, 1, sizeof(adam_state));
 	if (adam == NULL)
 		return model->host->failure;

@@ -26,6 +26,7 @@ typedef enum cf_status
 	CF_TOO_MANY,				/* more than CF_MAX_ROWS users or items, or too
 								 * many steps to count */
 	CF_NO_RATINGS,				/* nothing to train on */
+	CF_TOO_LARGE,				/* ratings whose squared gradients overflow */
 	CF_NOT_FINITE,				/* the loss is infinite or not a number */
 	CF_NO_CONVERGENCE			/* LAPACK found no decomposition */
 } cf_status;

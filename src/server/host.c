@@ -121,6 +121,12 @@ HostCheck(cf_host *host, cf_status status)
 					(errcode(ERRCODE_NO_DATA_FOUND),
 					 errmsg("there are no ratings to train on")));
 			break;
+		case CF_TOO_LARGE:
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("the ratings, or y_range, are too large to train on"),
+					 errhint("Train from a view that divides the ratings, by a million for example.")));
+			break;
 		case CF_NOT_FINITE:
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_EXCEPTION),

@@ -420,6 +420,10 @@ test_recovery(void)
 	s.cycle.lr_max = 1e30;
 	OK(train(&host, &s, ratings, &model, &last) == CF_NOT_FINITE, "diverging is found out");
 	cf_model_release(&model);
+	s.use_range = true;
+	s.high = 1e10f;
+	OK(train(&host, &s, ratings, &model, &last) == CF_TOO_LARGE, "gradients that would overflow");
+	cf_model_release(&model);
 	cf_ratings_destroy(ratings);
 }
 
