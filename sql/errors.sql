@@ -97,6 +97,9 @@ SELECT expect.error($$SELECT collab.train('e_new', 'ratings', n_factors => 1, ve
 RESET collab.max_memory;
 SELECT left(expect.error('SET collab.max_memory = 0'), 5), left(expect.error('SET collab.cache_size = -1'), 5);
 -- a training that blows up: the old generation stays
+SELECT expect.error($$UPDATE e_model_users SET factors = array_fill(3e38::real, '{3}'); UPDATE e_model_items SET factors = array_fill(3e38::real, '{3}');
+	CALL collab.retrain('e_model', warm_start => true, options => '{"y_range": null}')$$);
+-- ratings whose gradients cannot be squared
 CREATE TEMPORARY VIEW e_huge AS SELECT user_id, item_id, rating * 6e37::float8 AS rating FROM ratings;
 SELECT expect.error($$SELECT collab.train('e_new', 'e_huge', verbose => false)$$);
 SELECT expect.error($$CALL collab.retrain('e_model', ratings => 'e_huge')$$);

@@ -74,7 +74,7 @@ SELECT model, expect.same('s_table_users', (model::text || '_users')::regclass) 
 CREATE VIEW s_fractions AS SELECT user_id, item_id, (rating - 3) / 3::numeric AS rating FROM ratings;
 SELECT count(*) FROM collab.train('s_fraction', 's_fractions', n_factors => 4, n_epochs => 1, verbose => false);
 SELECT round(y_range[1]::numeric, 3) AS low, round(y_range[2]::numeric, 3) AS high FROM s_fraction;
-CREATE VIEW s_bigints AS SELECT user_id, item_id, rating::bigint * 1000000000000 AS rating FROM ratings;
+CREATE VIEW s_bigints AS SELECT user_id, item_id, rating::bigint * 1000000 AS rating FROM ratings;
 SELECT count(*) FROM collab.train('s_bigint', 's_bigints', n_factors => 4, n_epochs => 1, verbose => false);
 SELECT y_range FROM s_bigint;
 
