@@ -156,7 +156,7 @@ collab_pca_explained(PG_FUNCTION_ARGS)
 		values[1] = Float8GetDatum(fit.pca.variance[c]);
 		nulls[2] = fit.pca.total_variance <= 0;
 		values[2] = nulls[2] ? (Datum) 0 :
-			Float8GetDatum(fit.pca.variance[c] / fit.pca.total_variance);
+			Float8GetDatum(Min(fit.pca.variance[c] / fit.pca.total_variance, 1.0));
 		AddResultRow(fcinfo, values, nulls);
 	}
 	return (Datum) 0;

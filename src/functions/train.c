@@ -59,7 +59,8 @@ RequireFreeNames(const NewModelName *name)
 					(errcode(ERRCODE_DUPLICATE_TABLE),
 					 errmsg("relation \"%s\" already exists", names[i]),
 					 errdetail("A model \"%s\" consists of the tables \"%s\", \"%s\" and \"%s\".",
-							   name->head, name->head, name->users, name->items)));
+							   name->head, name->head, name->users, name->items),
+					 i > 0 ? errhint("If it is left over from a model whose head was dropped, drop it, too.") : 0));
 }
 
 /* Not when it was dropped while we waited for it. */

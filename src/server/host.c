@@ -125,6 +125,7 @@ HostCheck(cf_host *host, cf_status status)
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("the ratings, or y_range, are too large to train on"),
+					 errdetail("They can span about 10^9."),
 					 errhint("Train from a view that divides the ratings, by a million for example.")));
 			break;
 		case CF_NOT_FINITE:
