@@ -21,7 +21,6 @@
 #include "server/host.h"
 #include "server/model_tables.h"
 #include "server/relation_scan.h"
-#include "server/training.h"
 
 /* What a head can say an epoch took: a century. */
 #define MAX_SECONDS	3.2e9
@@ -169,10 +168,6 @@ collab_touch(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("collab.touch()");
 	SPI_connect();
-	PushFreshSnapshot();
-	ModelCheckForWrite(head);
-	PopActiveSnapshot();
-
 	ModelLock(head, false, false);
 	PushFreshSnapshot();
 	if (!ModelOpenForWrite(head, &tables, &row))

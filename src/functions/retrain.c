@@ -24,6 +24,7 @@
 
 #include "server/arguments.h"
 #include "server/compat.h"
+#include "server/relation_scan.h"
 #include "server/training.h"
 
 COLLAB_FUNCTION(collab_retrain);
@@ -213,15 +214,6 @@ Retrain(Retraining *run, FunctionCallInfo fcinfo)
 	Store(run);
 }
 
-/* Privileges come before the lock: nobody waits for what they may not do. */
-static void
-CheckBeforeLock(Retraining *run)
-{
-	PushFreshSnapshot();
-	ModelCheckForWrite(run->head);
-	PopActiveSnapshot();
-}
-
 Datum
 collab_retrain(PG_FUNCTION_ARGS)
 {
@@ -244,7 +236,6 @@ collab_retrain(PG_FUNCTION_ARGS)
 	SPI_connect_ext(run.atomic ? 0 : SPI_OPT_NONATOMIC);
 	MemoryContextSwitchTo(work);
 
-	CheckBeforeLock(&run);
 	ModelLock(run.head, !run.atomic, PG_GETARG_BOOL(ARG_NOWAIT));
 	Commit(&run);				/* a snapshot from before the wait may be too old */
 	Retrain(&run, fcinfo);

@@ -6,7 +6,6 @@
 
 #include <math.h>
 
-#include "access/relation.h"
 #include "access/table.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -16,6 +15,7 @@
 
 #include "server/arguments.h"
 #include "server/compat.h"
+#include "server/relation_scan.h"
 #include "server/training.h"
 
 COLLAB_FUNCTION(collab_train);
@@ -63,21 +63,6 @@ RequireFreeNames(const NewModelName *name)
 					 i > 0 ? errhint("If it is left over from a model whose head was dropped, drop it, too.") : 0));
 }
 
-/* Not when it was dropped while we waited for it. */
-static bool
-IsModel(Oid relid)
-{
-	Relation	relation = try_relation_open(relid, AccessShareLock);
-	bool		result;
-
-	if (relation == NULL)
-		return false;
-	result = OidIsValid(relation->rd_rel->reloftype) &&
-		relation->rd_rel->reloftype == HeadTypeOid();
-	relation_close(relation, AccessShareLock);
-	return result;
-}
-
 /*
  * The model's tables, made anew or, with "replace", opened as they are; the
  * training is entered in the head.  Returns whether they were made anew.
@@ -91,7 +76,7 @@ PrepareTables(TrainingJob *job, const NewModelName *name, bool replace, Oid *hea
 	Oid			items;
 
 	*head = get_relname_relid(name->head, name->schema);
-	if (!OidIsValid(*head) || !IsModel(*head))
+	if (!ModelIsHead(*head))
 	{
 		Relation	relation;
 
@@ -108,9 +93,6 @@ PrepareTables(TrainingJob *job, const NewModelName *name, bool replace, Oid *hea
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("model \"%s\" already exists", name->head),
 				 errhint("Train it again with collab.retrain(), or give replace => true.")));
-	PushFreshSnapshot();
-	ModelCheckForWrite(*head);
-	PopActiveSnapshot();
 	ModelLock(*head, false, false);
 	PushFreshSnapshot();
 	ModelOpenForWrite(*head, &tables, &row);

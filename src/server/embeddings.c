@@ -169,7 +169,7 @@ StoreNewRows(const EmbeddingTable *table, const cf_side *side, const cf_dict *di
 	return store;
 }
 
-static EphemeralNamedRelation
+static void
 RegisterNewRows(Tuplestorestate *store, TupleDesc desc, double n_rows)
 {
 	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
@@ -184,7 +184,6 @@ RegisterNewRows(Tuplestorestate *store, TupleDesc desc, double n_rows)
 	result = SPI_register_relation(relation);
 	if (result != SPI_OK_REL_REGISTER)
 		elog(ERROR, "SPI_register_relation failed: %s", SPI_result_code_string(result));
-	return relation;
 }
 
 static void
@@ -226,7 +225,7 @@ EmbeddingsWrite(const EmbeddingTable *table, const cf_side *side, const cf_dict 
 
 	RegisterNewRows(store, desc, side->n_rows);
 	WriteNewRows(QualifiedName(RelationGetRelid(table->relation)),
-				 table->side == USERS ? "user_id" : "item_id", fresh);
+				 SideKeyColumn(table->side), fresh);
 	SPI_unregister_relation(NEW_ROWS);
 	tuplestore_end(store);
 }

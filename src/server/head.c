@@ -238,13 +238,6 @@ ConsumeHeadRow(void *context, const Datum *values, const bool *nulls)
 	return !reader->newest_first;
 }
 
-/* Is the order of the scan sure to be newest first? */
-static bool
-NewestFirst(Relation head, AttrNumber generation)
-{
-	return !ScanIsFiltered(head) && generation != 0 && HasOrderingIndex(head, generation);
-}
-
 bool
 HeadReadCurrent(Relation head, HeadRow *row)
 {
@@ -252,9 +245,8 @@ HeadReadCurrent(Relation head, HeadRow *row)
 	HeadReader	reader = {CurrentMemoryContext, row, false, false, NIL};
 
 	FindHeadColumns(head, attnums);
-	reader.newest_first = NewestFirst(head, attnums[HEAD_GENERATION]);
 	ScanRelationBackward(head, attnums[HEAD_GENERATION], attnums, HEAD_COLUMNS,
-						 ConsumeHeadRow, &reader);
+						 ConsumeHeadRow, &reader, &reader.newest_first);
 	return reader.found;
 }
 
@@ -266,7 +258,7 @@ HeadReadAll(Relation head)
 
 	FindHeadColumns(head, attnums);
 	ScanRelationBackward(head, attnums[HEAD_GENERATION], attnums, HEAD_COLUMNS,
-						 ConsumeHeadRow, &reader);
+						 ConsumeHeadRow, &reader, NULL);
 	return reader.all;
 }
 

@@ -21,6 +21,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
 
 #include "server/compat.h"
 #include "server/model_tables.h"
@@ -36,6 +37,19 @@ const char *
 SideName(Side side)
 {
 	return side == USERS ? "user" : "item";
+}
+
+const char *
+SideKeyColumn(Side side)
+{
+	return side == USERS ? "user_id" : "item_id";
+}
+
+/* The embedding table of a side, as the head row names it. */
+static Oid
+SideTable(const HeadRow *row, Side side)
+{
+	return HeadOid(row, side == USERS ? HEAD_USERS : HEAD_ITEMS);
 }
 
 static void
@@ -55,6 +69,26 @@ IsOrdinaryTable(Relation relation)
 		relation->rd_rel->relpersistence != RELPERSISTENCE_TEMP;
 }
 
+static bool
+HasHeadType(Relation relation)
+{
+	return OidIsValid(relation->rd_rel->reloftype) &&
+		relation->rd_rel->reloftype == HeadTypeOid();
+}
+
+bool
+ModelIsHead(Oid relid)
+{
+	Relation	relation = OidIsValid(relid) ? try_relation_open(relid, AccessShareLock) : NULL;
+	bool		result;
+
+	if (relation == NULL)
+		return false;
+	result = HasHeadType(relation);
+	relation_close(relation, AccessShareLock);
+	return result;
+}
+
 static Relation
 OpenHead(Oid head, LOCKMODE lockmode)
 {
@@ -64,8 +98,7 @@ OpenHead(Oid head, LOCKMODE lockmode)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("model with OID %u does not exist", head)));
-	if (!IsOrdinaryTable(relation) || !OidIsValid(relation->rd_rel->reloftype) ||
-		relation->rd_rel->reloftype != HeadTypeOid())
+	if (!IsOrdinaryTable(relation) || !HasHeadType(relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a model", RelationGetRelationName(relation)),
@@ -108,7 +141,7 @@ CheckColumns(EmbeddingTable *table, const char *model)
 		{"n_ratings", INT8OID, "bigint"},
 	};
 	Relation	relation = table->relation;
-	const char *key = table->side == USERS ? "user_id" : "item_id";
+	const char *key = SideKeyColumn(table->side);
 	Form_pg_attribute attribute;
 
 	for (int i = 0; i < EMBEDDING_COLUMNS; i++)
@@ -131,7 +164,7 @@ static void
 OpenSide(EmbeddingTable *table, Side side, const HeadRow *row, const char *model,
 		 LOCKMODE lockmode)
 {
-	Oid			relid = HeadOid(row, side == USERS ? HEAD_USERS : HEAD_ITEMS);
+	Oid			relid = SideTable(row, side);
 
 	table->side = side;
 	table->relation = OidIsValid(relid) ? try_relation_open(relid, lockmode) : NULL;
@@ -233,18 +266,6 @@ ModelClose(ModelTables *tables)
 	table_close(tables->head, NoLock);
 }
 
-void
-ModelCheckForWrite(Oid head)
-{
-	ModelTables tables;
-	HeadRow		row;
-
-	(void) ModelOpenForWrite(head, &tables, &row);
-	table_close(tables.items.relation, RowExclusiveLock);
-	table_close(tables.users.relation, RowExclusiveLock);
-	table_close(tables.head, RowExclusiveLock);
-}
-
 NewModelName
 ModelParseName(const char *name)
 {
@@ -304,10 +325,10 @@ CreateEmbeddings(Oid schema, const char *name, Side side, const KeyType *key)
 
 	if (OidIsValid(key->collation))
 		collation = psprintf(" COLLATE %s", generate_collation_name(key->collation));
-	ExecuteDDL(psprintf("CREATE TABLE %s (%s_id %s%s PRIMARY KEY, "
+	ExecuteDDL(psprintf("CREATE TABLE %s (%s %s%s PRIMARY KEY, "
 						"bias pg_catalog.float4 NOT NULL, factors pg_catalog.float4[] NOT NULL, "
 						"n_ratings pg_catalog.int8 NOT NULL) USING heap",
-						qualified, SideName(side),
+						qualified, SideKeyColumn(side),
 						format_type_extended(key->type, key->typmod,
 											 FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY),
 						collation));
@@ -368,7 +389,7 @@ static void
 AppendEmbeddings(StringInfo command, Relation head, const HeadRow *row, Side side)
 {
 	Oid			by_name = FindByName(head, side == USERS ? USERS_SUFFIX : ITEMS_SUFFIX);
-	Oid			relid = row == NULL ? by_name : HeadOid(row, side == USERS ? HEAD_USERS : HEAD_ITEMS);
+	Oid			relid = row == NULL ? by_name : SideTable(row, side);
 
 	if (HoldsEmbeddings(relid) || (row != NULL && relid == by_name))
 		AppendDrop(command, relid, head);
@@ -384,25 +405,6 @@ AppendAllEmbeddings(StringInfo command, Relation head)
 		CheckNotCopied(head, row);
 	AppendEmbeddings(command, head, row, USERS);
 	AppendEmbeddings(command, head, row, ITEMS);
-}
-
-void
-ModelDrop(Oid head)
-{
-	Relation	relation = OpenHead(head, AccessShareLock);
-	StringInfoData command;
-
-	/* before the wait, and without keeping others from dropping it; and after */
-	CheckOwner(relation, relation);
-	relation_close(relation, AccessShareLock);
-	ModelLock(head, false, false);
-	relation = OpenHead(head, AccessShareLock);
-	CheckOwner(relation, relation);
-	initStringInfo(&command);
-	appendStringInfo(&command, "DROP TABLE %s", QualifiedName(head));
-	AppendAllEmbeddings(&command, relation);
-	relation_close(relation, NoLock);
-	ExecuteDDL(command.data);
 }
 
 static void
@@ -432,8 +434,8 @@ TrainerPid(Oid head)
 	return pid;
 }
 
-void
-ModelLock(Oid head, bool session, bool nowait)
+static void
+AcquireTrainerLock(Oid head, bool session, bool nowait)
 {
 	LOCKTAG		tag;
 
@@ -453,6 +455,31 @@ ModelLock(Oid head, bool session, bool nowait)
 	AcceptInvalidationMessages();
 }
 
+/*
+ * The checks alone.  Nothing stays locked for the wait that follows, or
+ * ModelDrop would run into a deadlock with those who wait.
+ */
+static void
+CheckForWrite(Oid head)
+{
+	ModelTables tables;
+	HeadRow		row;
+
+	PushFreshSnapshot();
+	(void) ModelOpenForWrite(head, &tables, &row);
+	table_close(tables.items.relation, RowExclusiveLock);
+	table_close(tables.users.relation, RowExclusiveLock);
+	table_close(tables.head, RowExclusiveLock);
+	PopActiveSnapshot();
+}
+
+void
+ModelLock(Oid head, bool session, bool nowait)
+{
+	CheckForWrite(head);
+	AcquireTrainerLock(head, session, nowait);
+}
+
 void
 ModelUnlock(Oid head)
 {
@@ -460,4 +487,23 @@ ModelUnlock(Oid head)
 
 	TrainerLockTag(&tag, head);
 	(void) LockRelease(&tag, ExclusiveLock, true);
+}
+
+void
+ModelDrop(Oid head)
+{
+	Relation	relation = OpenHead(head, AccessShareLock);
+	StringInfoData command;
+
+	/* before the wait, and without keeping others from dropping it; and after */
+	CheckOwner(relation, relation);
+	relation_close(relation, AccessShareLock);
+	AcquireTrainerLock(head, false, false);
+	relation = OpenHead(head, AccessShareLock);
+	CheckOwner(relation, relation);
+	initStringInfo(&command);
+	appendStringInfo(&command, "DROP TABLE %s", QualifiedName(head));
+	AppendAllEmbeddings(&command, relation);
+	relation_close(relation, NoLock);
+	ExecuteDDL(command.data);
 }

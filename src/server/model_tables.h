@@ -23,6 +23,9 @@ typedef enum Side
 /* "user" and "item", for names and messages. */
 extern const char *SideName(Side side);
 
+/* "user_id" and "item_id": the key of the side's embedding table. */
+extern const char *SideKeyColumn(Side side);
+
 /* Columns of an embedding table that are read, in this order. */
 typedef enum EmbeddingColumn
 {
@@ -80,12 +83,6 @@ extern bool ModelOpenForWrite(Oid head, ModelTables *tables, HeadRow *row);
 extern void ModelClose(ModelTables *tables);
 
 /*
- * The same checks alone, for before a wait for the trainer's lock: nothing
- * stays locked, or drop_model would run into a deadlock with those who wait.
- */
-extern void ModelCheckForWrite(Oid head);
-
-/*
  * Parse the name of a model as regclass parses it, and find the schema that
  * it gives or that a new table would go to.
  */
@@ -104,8 +101,12 @@ extern Oid	ModelCreate(const NewModelName *name, const KeyType *user_key,
 /* Drop all tables of a model that still exist; SPI is connected. */
 extern void ModelDrop(Oid head);
 
+/* Has the relation a head's row type?  Not when it was dropped meanwhile. */
+extern bool ModelIsHead(Oid relid);
+
 /*
- * The trainer's lock.  With "session" it outlives commits and is given back
+ * The trainer's lock, after the checks of ModelOpenForWrite: nobody waits for
+ * what they may not do.  With "session" it outlives commits and is given back
  * by ModelUnlock, an error or the end of the session; otherwise it goes with
  * the transaction.  With "nowait" 55P03 is raised when another has it.
  */

@@ -32,6 +32,13 @@ typedef struct ScanTarget
 	MemoryContext per_row;
 } ScanTarget;
 
+void
+PushFreshSnapshot(void)
+{
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
 bool
 ScanIsFiltered(Relation relation)
 {
@@ -207,52 +214,35 @@ OpenOrderingIndex(Relation relation, AttrNumber order)
 	return NULL;
 }
 
-bool
-HasOrderingIndex(Relation relation, AttrNumber order)
-{
-	Relation	index = OpenOrderingIndex(relation, order);
-
-	if (index == NULL)
-		return false;
-	index_close(index, AccessShareLock);
-	return true;
-}
-
-static void
-ScanEitherWay(Relation relation, AttrNumber backward_from, ScanTarget *target)
-{
-	Relation	index = NULL;
-
-	if (ScanIsFiltered(relation))
-	{
-		ScanFiltered(relation, target);
-		return;
-	}
-	if (backward_from != 0)
-		index = OpenOrderingIndex(relation, backward_from);
-	if (index == NULL)
-		ScanPlainly(relation, target);
-	else
-	{
-		ScanIndexBackward(relation, index, target);
-		index_close(index, AccessShareLock);
-	}
-}
-
 void
 ScanRelation(Relation relation, const AttrNumber *attnums, int n,
 			 RowConsumer consume, void *context)
 {
-	ScanRelationBackward(relation, 0, attnums, n, consume, context);
+	ScanRelationBackward(relation, 0, attnums, n, consume, context, NULL);
 }
 
 void
 ScanRelationBackward(Relation relation, AttrNumber order, const AttrNumber *attnums, int n,
-					 RowConsumer consume, void *context)
+					 RowConsumer consume, void *context, bool *ordered)
 {
 	ScanTarget	target;
+	Relation	index = NULL;
+	bool		filtered = ScanIsFiltered(relation);
 
 	TargetInit(&target, attnums, n, consume, context);
-	ScanEitherWay(relation, order, &target);
+	if (!filtered && order != 0)
+		index = OpenOrderingIndex(relation, order);
+	if (ordered != NULL)
+		*ordered = index != NULL;
+
+	if (filtered)
+		ScanFiltered(relation, &target);
+	else if (index == NULL)
+		ScanPlainly(relation, &target);
+	else
+	{
+		ScanIndexBackward(relation, index, &target);
+		index_close(index, AccessShareLock);
+	}
 	MemoryContextDelete(target.per_row);
 }

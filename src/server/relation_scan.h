@@ -14,6 +14,9 @@
 /* Called for each row; false ends the scan. */
 typedef bool (*RowConsumer) (void *context, const Datum *values, const bool *nulls);
 
+/* A snapshot that sees what this transaction has done so far, made active. */
+extern void PushFreshSnapshot(void);
+
 /* Does row-level security apply to the caller here? */
 extern bool ScanIsFiltered(Relation relation);
 
@@ -28,13 +31,11 @@ extern void ScanRelation(Relation relation, const AttrNumber *attnums, int n,
 /*
  * The same from the greatest value of the single-column primary key down,
  * where the relation has one on "order"; in no particular order elsewhere.
+ * "*ordered", if not NULL, tells the consumer which, before the first row.
  */
 extern void ScanRelationBackward(Relation relation, AttrNumber order,
 								 const AttrNumber *attnums, int n,
-								 RowConsumer consume, void *context);
-
-/* Does ScanRelationBackward have an index to go by? */
-extern bool HasOrderingIndex(Relation relation, AttrNumber order);
+								 RowConsumer consume, void *context, bool *ordered);
 
 /* The live column of that name and type, or 0. */
 extern AttrNumber FindColumn(Relation relation, const char *name, Oid type);

@@ -20,16 +20,10 @@
 #include "server/compat.h"
 #include "server/embeddings.h"
 #include "server/host.h"
+#include "server/relation_scan.h"
 #include "server/training.h"
 
 #define SOLVER "adam"
-
-void
-PushFreshSnapshot(void)
-{
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
 
 TrainingJob *
 JobCreate(const Source *source, const TrainOptions *options, bool warm_start)
@@ -93,8 +87,8 @@ RequireKeysFit(const cf_dict *keys, const EmbeddingTable *table)
 			 errmsg("%s ids of the ratings do not fit type %s of table \"%s\"",
 					SideName(table->side), format_type_be(table->key_type.type),
 					RelationGetRelationName(table->relation)),
-			 errhint("Alter the type of column \"%s_id\" of that table to bigint.",
-					 SideName(table->side))));
+			 errhint("Alter the type of column \"%s\" of that table to bigint.",
+					 SideKeyColumn(table->side))));
 }
 
 void

@@ -75,7 +75,4 @@ extern void JobStore(TrainingJob *job, ModelTables *tables, bool fresh);
 
 extern void JobDestroy(TrainingJob *job);
 
-/* A snapshot that sees what this transaction has done so far, made active. */
-extern void PushFreshSnapshot(void);
-
 #endif							/* COLLAB_TRAINING_H */
