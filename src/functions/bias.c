@@ -27,7 +27,7 @@ OfferBiases(cf_topk *top, const cf_side *items, bool lowest, int64 min_ratings)
 
 static void
 AddRanking(FunctionCallInfo fcinfo, const CachedModel *model, const cf_topk *top,
-		   ItemIdType *type)
+		   IdType *type)
 {
 	for (size_t i = 0; i < top->n; i++)
 	{
@@ -36,7 +36,7 @@ AddRanking(FunctionCallInfo fcinfo, const CachedModel *model, const cf_topk *top
 		bool		nulls[4] = {false};
 
 		values[0] = Int32GetDatum((int32) i + 1);
-		values[1] = ItemIdDatum(type, model, row);
+		values[1] = IdDatum(type, model, ITEMS, row);
 		values[2] = Float4GetDatum(cf_side_bias(&model->model.items, row));
 		values[3] = Int64GetDatum(model->model.items.n_ratings[row]);
 		AddResultRow(fcinfo, values, nulls);
@@ -51,7 +51,7 @@ MovieBias(FunctionCallInfo fcinfo, int item_type, int lowest)
 	cf_host    *host = HostCreate(CurrentMemoryContext, SIZE_MAX);
 	CachedModel *model;
 	cf_topk		top;
-	ItemIdType	type;
+	IdType		type;
 
 	RequireArgument(fcinfo, lowest, "lowest");
 	RequireArgument(fcinfo, lowest + 1, "min_ratings");
@@ -59,7 +59,8 @@ MovieBias(FunctionCallInfo fcinfo, int item_type, int lowest)
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	model = CachedModelGet(fcinfo->flinfo, PG_GETARG_OID(0), NEED_ITEMS);
-	type = ItemResultType(fcinfo, item_type, model, "collab.movie_bias(model, k, NULL::%s)");
+	type = IdResultType(fcinfo, item_type, model, ITEMS,
+						"collab.movie_bias(model, k, NULL::%s)");
 	if (!model->model.use_bias)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -104,11 +104,11 @@ PcaProject(FunctionCallInfo fcinfo, int item_type, int arg_top)
 	const cf_side *items;
 	float	   *buffer;
 	Datum	   *elements;
-	ItemIdType	type;
+	IdType		type;
 
 	if (!FitItems(fcinfo, arg_top, &fit))
 		return (Datum) 0;
-	type = ItemResultType(fcinfo, item_type, fit.model,
+	type = IdResultType(fcinfo, item_type, fit.model, ITEMS,
 						  "collab.pca_project(model, n_components, NULL::%s)");
 	items = &fit.model->model.items;
 	buffer = palloc(fit.pca.n_components * sizeof(float));
@@ -120,7 +120,7 @@ PcaProject(FunctionCallInfo fcinfo, int item_type, int arg_top)
 		bool		nulls[3] = {false};
 
 		CHECK_FOR_INTERRUPTS();
-		values[0] = ItemIdDatum(&type, fit.model, row);
+		values[0] = IdDatum(&type, fit.model, ITEMS, row);
 		values[1] = ProjectionDatum(&fit.pca, cf_side_row(items, row), buffer, elements);
 		values[2] = Int64GetDatum(items->n_ratings[row]);
 		AddResultRow(fcinfo, values, nulls);

@@ -87,28 +87,17 @@ Commit(const Retraining *run)
 static Source
 FindSource(FunctionCallInfo fcinfo, const HeadRow *current, const char *model)
 {
+	ModelSource remembered = SourceRemembered(current, CurrentMemoryContext);
 	Source		source;
-	Oid			relid;
-
-	if (!PG_ARGISNULL(ARG_RATINGS))
-		relid = PG_GETARG_OID(ARG_RATINGS);
-	else if (current->nulls[HEAD_SOURCE])
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("model \"%s\" was not trained on a table", model),
-				 errhint("Give one with ratings => 'the_table'.")));
-	else
-		relid = SourceFind(TextDatumGetCString(current->values[HEAD_SOURCE]), model);
 
 	if (current->nulls[HEAD_USER_COLUMN] || current->nulls[HEAD_ITEM_COLUMN] ||
 		current->nulls[HEAD_RATING_COLUMN])
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("head of model \"%s\" does not name the columns of its ratings", model)));
-	SourceOpen(&source, relid,
-			   NameStr(*DatumGetName(current->values[HEAD_USER_COLUMN])),
-			   NameStr(*DatumGetName(current->values[HEAD_ITEM_COLUMN])),
-			   NameStr(*DatumGetName(current->values[HEAD_RATING_COLUMN])));
+	SourceOpenRemembered(&source, &remembered,
+						 PG_ARGISNULL(ARG_RATINGS) ? InvalidOid : PG_GETARG_OID(ARG_RATINGS),
+						 model, "Give one with ratings => 'the_relation'.");
 	return source;
 }
 

@@ -34,7 +34,7 @@ static void
 OfferNeighbours(cf_topk *top, CachedModel *model, uint32 item)
 {
 	const cf_side *items = &model->model.items;
-	const float *norms = CachedItemNorms(model);
+	const float *norms = CachedNorms(model, ITEMS);
 	const float *factors = cf_side_row(items, item);
 
 	if (norms[item] == 0)
@@ -56,7 +56,7 @@ collab_cosine_similar(PG_FUNCTION_ARGS)
 	cf_host    *host = HostCreate(CurrentMemoryContext, SIZE_MAX);
 	CachedModel *model;
 	KeyArgument argument;
-	ItemIdType	type;
+	IdType		type;
 	cf_topk		top;
 	uint32		item;
 
@@ -66,7 +66,7 @@ collab_cosine_similar(PG_FUNCTION_ARGS)
 	model = CachedModelGet(fcinfo->flinfo, PG_GETARG_OID(0), NEED_ITEMS);
 	KeyArgumentInit(&argument, &model->items.key_type,
 					get_fn_expr_argtype(fcinfo->flinfo, 1), "item", model->name);
-	type = ItemIdTypeOf(get_fn_expr_argtype(fcinfo->flinfo, 1));
+	type = IdTypeOf(get_fn_expr_argtype(fcinfo->flinfo, 1));
 	item = cf_dict_find(model->items.dict, KeyArgumentGet(&argument, PG_GETARG_DATUM(1)));
 	if (item == CF_NO_ROW)
 		return (Datum) 0;
@@ -79,7 +79,7 @@ collab_cosine_similar(PG_FUNCTION_ARGS)
 		Datum		values[2];
 		bool		nulls[2] = {false};
 
-		values[0] = ItemIdDatum(&type, model, top.heap[i].row);
+		values[0] = IdDatum(&type, model, ITEMS, top.heap[i].row);
 		values[1] = Float4GetDatum(top.heap[i].score);
 		AddResultRow(fcinfo, values, nulls);
 	}

@@ -38,10 +38,10 @@ PositiveArgument(FunctionCallInfo fcinfo, int argument, const char *name)
 	return value;
 }
 
-ItemIdType
-ItemIdTypeOf(Oid type)
+IdType
+IdTypeOf(Oid type)
 {
-	ItemIdType	result = {.type = type};
+	IdType	result = {.type = type};
 
 	if (type != UNKNOWNOID)
 		result.type = getBaseType(type);
@@ -58,35 +58,36 @@ CallWithType(const char *call, const KeyType *key_type)
 										 key_type->type));
 }
 
-ItemIdType
-ItemResultType(FunctionCallInfo fcinfo, int argument, const CachedModel *model, const char *call)
+IdType
+IdResultType(FunctionCallInfo fcinfo, int argument, const CachedModel *model, Side side,
+			 const char *call)
 {
-	const KeyType *key_type = &model->items.key_type;
-	ItemIdType	result = ItemIdTypeOf(INT8OID);
+	const KeyType *key_type = &CachedSideOf(model, side)->key_type;
+	IdType	result = IdTypeOf(INT8OID);
 
 	if (argument >= 0)
 	{
-		result = ItemIdTypeOf(get_fn_expr_argtype(fcinfo->flinfo, argument));
+		result = IdTypeOf(get_fn_expr_argtype(fcinfo->flinfo, argument));
 		if (!PG_ARGISNULL(argument))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("item_type must be NULL: only its type counts"),
+					 errmsg("%s_type must be NULL: only its type counts", SideName(side)),
 					 errhint("Call %s.", CallWithType(call, key_type))));
 	}
 	if (KeyFamilyOf(result.type) != key_type->family)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("item ids of model \"%s\" are of type %s, not %s", model->name,
-						format_type_be(key_type->type), format_type_be(result.type)),
+				 errmsg("%s ids of model \"%s\" are of type %s, not %s", SideName(side),
+						model->name, format_type_be(key_type->type), format_type_be(result.type)),
 				 errhint("Call %s.", CallWithType(call, key_type))));
 	return result;
 }
 
 Datum
-ItemIdDatum(ItemIdType *id_type, const CachedModel *model, uint32 row)
+IdDatum(IdType *id_type, const CachedModel *model, Side side, uint32 row)
 {
-	const KeyType *key_type = &model->items.key_type;
-	cf_key		key = cf_dict_key(model->items.dict, row);
+	const KeyType *key_type = &CachedSideOf(model, side)->key_type;
+	cf_key		key = cf_dict_key(CachedSideOf(model, side)->dict, row);
 	Datum		result;
 
 	if (KeyFamilyOf(id_type->type) == key_type->family)

@@ -15,32 +15,32 @@ extern void RequireArgument(FunctionCallInfo fcinfo, int argument, const char *n
 /* An argument that must be a positive integer: 22004 or 22023, naming it. */
 extern int32 PositiveArgument(FunctionCallInfo fcinfo, int argument, const char *name);
 
-/* The type in which a function returns item ids. */
-typedef struct ItemIdType
+/* The type in which a function returns ids. */
+typedef struct IdType
 {
 	Oid			type;			/* base type */
 	Oid			domain;			/* over it; InvalidOid: none */
 	void	   *domain_state;	/* kept between checks of the domain */
-} ItemIdType;
+} IdType;
 
 /* The type of an argument; "unknown" stays what it is. */
-extern ItemIdType ItemIdTypeOf(Oid type);
+extern IdType IdTypeOf(Oid type);
 
 /*
- * The type in which item ids are returned where no item is given.  "argument"
- * is the number of the item_type argument, which must be NULL and of the key's
- * family; -1: the function returns bigint.  42804, with a hint that shows
- * "call" with the right type, where the key is of another family.
+ * The type in which a side's ids are returned where no id is given.
+ * "argument" is the number of the user_type or item_type argument, which must
+ * be NULL and of the key's family; -1: the function returns bigint.  42804,
+ * with a hint that shows "call" with the right type, where the key is of
+ * another family.
  */
-extern ItemIdType ItemResultType(FunctionCallInfo fcinfo, int argument,
-								 const CachedModel *model, const char *call);
+extern IdType IdResultType(FunctionCallInfo fcinfo, int argument, const CachedModel *model,
+						   Side side, const char *call);
 
 /*
- * An item's id as a result: text where the type is of another family than
- * the key.  22003 where an integer does not fit, 23514 where a domain is
- * violated.
+ * A row's id as a result: text where the type is of another family than the
+ * key.  22003 where an integer does not fit, 23514 where a domain is violated.
  */
-extern Datum ItemIdDatum(ItemIdType *id_type, const CachedModel *model, uint32 row);
+extern Datum IdDatum(IdType *id_type, const CachedModel *model, Side side, uint32 row);
 
 /*
  * Begin to return a set of rows; then add them one by one.  What is passed by

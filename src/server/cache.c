@@ -244,6 +244,7 @@ MakeEntry(Relation head, const HeadRow *row)
 	model->mean_rating = HeadFloat8(row, HEAD_MEAN_RATING, 0);
 	model->users.mean_bias = HeadFloat8(row, HEAD_MEAN_USER_BIAS, 0);
 	model->items.mean_bias = HeadFloat8(row, HEAD_MEAN_ITEM_BIAS, 0);
+	entry->model.source = SourceRemembered(row, context);
 	return entry;
 }
 
@@ -275,9 +276,8 @@ EntryMatches(const CacheEntry *entry, const HeadRow *row, const EmbeddingTable t
 static void
 LoadSide(CacheEntry *entry, const EmbeddingTable *table, int n_factors)
 {
-	bool		users = table->side == USERS;
-	CachedSide *cached = users ? &entry->model.users : &entry->model.items;
-	cf_side    *side = users ? &entry->model.model.users : &entry->model.model.items;
+	CachedSide *cached = CachedSideOf(&entry->model, table->side);
+	cf_side    *side = CachedRowsOf(&entry->model, table->side);
 	cf_side		loaded = {0};
 	cf_dict    *dict;
 
@@ -316,7 +316,7 @@ LoadSides(CacheEntry *entry, const HeadRow *row, EmbeddingTable tables[2])
 {
 	for (Side side = USERS; side <= ITEMS; side++)
 	{
-		CachedSide *cached = side == USERS ? &entry->model.users : &entry->model.items;
+		CachedSide *cached = CachedSideOf(&entry->model, side);
 
 		if (tables[side].relation == NULL)
 			continue;
@@ -494,22 +494,23 @@ CachedModelState(FmgrInfo *flinfo, Size size)
 }
 
 const float *
-CachedItemNorms(CachedModel *model)
+CachedNorms(CachedModel *model, Side side)
 {
-	const cf_side *items = &model->model.items;
-	float	   *norms = model->items.norms;
+	const cf_side *rows = CachedRowsOf(model, side);
+	CachedSide *cached = CachedSideOf(model, side);
+	float	   *norms = cached->norms;
 
 	if (norms != NULL)
 		return norms;
-	norms = cf_alloc(model->host, items->n_rows, sizeof(float));
+	norms = cf_alloc(model->host, rows->n_rows, sizeof(float));
 	if (norms == NULL)
 		HostCheck(model->host, model->host->failure);
-	for (uint32 row = 0; row < items->n_rows; row++)
+	for (uint32 row = 0; row < rows->n_rows; row++)
 	{
-		const float *factors = cf_side_row(items, row);
+		const float *factors = cf_side_row(rows, row);
 
-		norms[row] = sqrtf(model->model.kernels->dot(factors, factors, items->n_factors));
+		norms[row] = sqrtf(model->model.kernels->dot(factors, factors, rows->n_factors));
 	}
-	model->items.norms = norms;
+	cached->norms = norms;
 	return norms;
 }

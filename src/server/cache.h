@@ -19,6 +19,7 @@
 #include "core/cf_model.h"
 #include "server/keytype.h"
 #include "server/model_tables.h"
+#include "server/source.h"
 
 /* One side of a model in memory. */
 typedef struct CachedSide
@@ -38,7 +39,21 @@ struct CachedModel
 	cf_model	model;			/* sides that are loaded are filled */
 	CachedSide	users;
 	CachedSide	items;
+	ModelSource source;			/* what it was trained on */
 };
+
+static inline CachedSide *
+CachedSideOf(const CachedModel *model, Side side)
+{
+	return unconstify(CachedSide *, side == USERS ? &model->users : &model->items);
+}
+
+/* The side's embeddings. */
+static inline cf_side *
+CachedRowsOf(const CachedModel *model, Side side)
+{
+	return unconstify(cf_side *, side == USERS ? &model->model.users : &model->model.items);
+}
 
 #define NEED_USERS	1
 #define NEED_ITEMS	2
@@ -56,8 +71,8 @@ extern CachedModel *CachedModelGet(FmgrInfo *flinfo, Oid head, int need);
  */
 extern void *CachedModelState(FmgrInfo *flinfo, Size size);
 
-/* Lengths of the items' factors, in the rows' order. */
-extern const float *CachedItemNorms(CachedModel *model);
+/* Lengths of a loaded side's factors, in the rows' order. */
+extern const float *CachedNorms(CachedModel *model, Side side);
 
 /* Register for invalidations; at library load. */
 extern void CacheInit(void);

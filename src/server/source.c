@@ -114,20 +114,6 @@ SourceOpen(Source *source, Oid relid, const char *user_column, const char *item_
 						rating_column, format_type_be(type))));
 }
 
-Oid
-SourceFind(const char *name, const char *model)
-{
-	Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(QualifiedNameList(name)),
-										 NoLock, true);
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation %s that model \"%s\" was trained on does not exist", name, model),
-				 errhint("Give another with ratings => 'the_relation'.")));
-	return relid;
-}
-
 static char *
 SourceQuery(const Source *source)
 {
@@ -204,42 +190,28 @@ CheckKeyLength(const Source *source, const NameData *column, cf_key key)
 				 errdetail("A text id can have at most %d bytes.", MAX_KEY_BYTES)));
 }
 
-/* "Not rated": the ids are known all the same. */
 static void
-AddUnrated(cf_host *host, cf_ratings *ratings, cf_key user, cf_key item)
-{
-	uint32_t	row;
-
-	HostCheck(host, cf_dict_add(ratings->users, user, &row));
-	HostCheck(host, cf_dict_add(ratings->items, item, &row));
-}
-
-static void
-AddRow(const Source *source, cf_host *host, cf_ratings *ratings, const Datum *values,
-	   bool rated)
+ScanRow(const Source *source, const Datum *values, bool rated, RatingConsumer consume,
+		void *context)
 {
 	cf_key		user = KeyFromDatum(source->user_key.type, values[SOURCE_USER]);
 	cf_key		item = KeyFromDatum(source->item_key.type, values[SOURCE_ITEM]);
-	float8		rating;
+	float8		rating = 0;
 
 	CheckKeyLength(source, &source->user_column, user);
 	CheckKeyLength(source, &source->item_column, item);
-	if (!rated)
+	if (rated)
 	{
-		AddUnrated(host, ratings, user, item);
-		return;
+		rating = RatingFromDatum(source->rating_type, values[SOURCE_RATING]);
+		CheckRating(source, user, item, rating);
 	}
-	rating = RatingFromDatum(source->rating_type, values[SOURCE_RATING]);
-	CheckRating(source, user, item, rating);
-	HostCheck(host, cf_ratings_add(ratings, user, item, (float) rating));
+	consume(context, user, item, (float4) rating, rated);
 }
 
-/* Add the rows of a fetch; returns how many were skipped. */
-static uint64
-AddBatch(const Source *source, cf_host *host, cf_ratings *ratings)
+/* The rows of a fetch. */
+static void
+ScanBatch(const Source *source, RatingConsumer consume, void *context)
 {
-	uint64		skipped = 0;
-
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		Datum		values[SOURCE_COLUMNS];
@@ -248,10 +220,8 @@ AddBatch(const Source *source, cf_host *host, cf_ratings *ratings)
 		heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
 		if (nulls[SOURCE_USER] || nulls[SOURCE_ITEM])
 			NullId(source, values, nulls);
-		AddRow(source, host, ratings, values, !nulls[SOURCE_RATING]);
-		skipped += nulls[SOURCE_RATING];
+		ScanRow(source, values, !nulls[SOURCE_RATING], consume, context);
 	}
-	return skipped;
 }
 
 /*
@@ -274,14 +244,13 @@ CheckCursor(const Source *source, TupleDesc desc)
 									  &source->rating_column)), source->name)));
 }
 
-uint64
-SourceRead(const Source *source, cf_host *host, cf_ratings *ratings)
+void
+SourceScan(const Source *source, RatingConsumer consume, void *context)
 {
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "collab ratings batch",
 												ALLOCSET_DEFAULT_SIZES);
 	Portal		portal = SPI_cursor_open_with_args(NULL, SourceQuery(source), 0, NULL, NULL,
 												   NULL, false, 0);
-	uint64		skipped = 0;
 	bool		more = true;
 
 	CheckCursor(source, portal->tupDesc);
@@ -292,7 +261,7 @@ SourceRead(const Source *source, cf_host *host, cf_ratings *ratings)
 		SPI_cursor_fetch(portal, true, ROWS_PER_FETCH);
 		more = SPI_processed > 0;
 		previous = MemoryContextSwitchTo(batch);
-		skipped += AddBatch(source, host, ratings);
+		ScanBatch(source, consume, context);
 		MemoryContextSwitchTo(previous);
 		MemoryContextReset(batch);
 		SPI_freetuptable(SPI_tuptable);
@@ -300,5 +269,86 @@ SourceRead(const Source *source, cf_host *host, cf_ratings *ratings)
 	}
 	SPI_cursor_close(portal);
 	MemoryContextDelete(batch);
-	return skipped;
+}
+
+typedef struct RatingsBuilder
+{
+	cf_host    *host;
+	cf_ratings *ratings;
+	uint64		skipped;
+} RatingsBuilder;
+
+/* One that is NULL was not given: its ids are made known all the same. */
+static void
+AddRating(void *context, cf_key user, cf_key item, float4 rating, bool rated)
+{
+	RatingsBuilder *builder = context;
+	uint32_t	row;
+
+	if (rated)
+	{
+		HostCheck(builder->host, cf_ratings_add(builder->ratings, user, item, rating));
+		return;
+	}
+	HostCheck(builder->host, cf_dict_add(builder->ratings->users, user, &row));
+	HostCheck(builder->host, cf_dict_add(builder->ratings->items, item, &row));
+	builder->skipped++;
+}
+
+uint64
+SourceRead(const Source *source, cf_host *host, cf_ratings *ratings)
+{
+	RatingsBuilder builder = {.host = host, .ratings = ratings};
+
+	SourceScan(source, AddRating, &builder);
+	return builder.skipped;
+}
+
+ModelSource
+SourceRemembered(const HeadRow *row, MemoryContext context)
+{
+	static const HeadColumn columns[] = {HEAD_USER_COLUMN, HEAD_ITEM_COLUMN, HEAD_RATING_COLUMN};
+	ModelSource source = {NULL};
+	NameData   *names[] = {&source.user_column, &source.item_column, &source.rating_column};
+	MemoryContext previous = MemoryContextSwitchTo(context);
+
+	for (int i = 0; i < (int) lengthof(columns); i++)
+		if (!row->nulls[columns[i]])
+			*names[i] = *DatumGetName(row->values[columns[i]]);
+	if (!row->nulls[HEAD_SOURCE])
+		source.name = TextDatumGetCString(row->values[HEAD_SOURCE]);
+	if (!row->nulls[HEAD_OPTIONS])
+		source.options = DatumGetJsonbPCopy(row->values[HEAD_OPTIONS]);
+	MemoryContextSwitchTo(previous);
+	return source;
+}
+
+/* The relation of that name now. */
+static Oid
+FindRemembered(const char *name, const char *model, const char *hint)
+{
+	Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(QualifiedNameList(name)),
+										 NoLock, true);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation %s that model \"%s\" was trained on does not exist", name, model),
+				 errhint("%s", hint)));
+	return relid;
+}
+
+void
+SourceOpenRemembered(Source *source, const ModelSource *remembered, Oid instead,
+					 const char *model, const char *hint)
+{
+	if (remembered->name == NULL && !OidIsValid(instead))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("model \"%s\" was not trained on a table", model),
+				 errhint("%s", hint)));
+	SourceOpen(source,
+			   OidIsValid(instead) ? instead : FindRemembered(remembered->name, model, hint),
+			   NameStr(remembered->user_column), NameStr(remembered->item_column),
+			   NameStr(remembered->rating_column));
 }

@@ -9,7 +9,10 @@
 #ifndef COLLAB_SOURCE_H
 #define COLLAB_SOURCE_H
 
+#include "utils/jsonb.h"
+
 #include "core/cf_ratings.h"
+#include "server/head.h"
 #include "server/keytype.h"
 
 typedef struct Source
@@ -31,8 +34,39 @@ typedef struct Source
 extern void SourceOpen(Source *source, Oid relid, const char *user_column,
 					   const char *item_column, const char *rating_column);
 
-/* The same for the name that a head row keeps. */
-extern Oid	SourceFind(const char *name, const char *model);
+/* What a model remembers of the ratings that it was trained on. */
+typedef struct ModelSource
+{
+	char	   *name;			/* qualified and quoted; NULL: no relation */
+	NameData	user_column;
+	NameData	item_column;
+	NameData	rating_column;
+	Jsonb	   *options;		/* of the training; may be NULL */
+} ModelSource;
+
+/* That of a head row, copied into "context". */
+extern ModelSource SourceRemembered(const HeadRow *row, MemoryContext context);
+
+/*
+ * SourceOpen() for what a model remembers, or for relation "instead" where
+ * that is valid.  22023 when the model was not trained on a relation, 42P01
+ * when that is gone, both with "hint", which tells what to do instead.
+ */
+extern void SourceOpenRemembered(Source *source, const ModelSource *remembered, Oid instead,
+								 const char *model, const char *hint);
+
+/*
+ * Called for each row.  "rated" is false where the rating is NULL.  Keys point
+ * into the row.
+ */
+typedef void (*RatingConsumer) (void *context, cf_key user, cf_key item, float4 rating,
+								bool rated);
+
+/*
+ * Give every row to the consumer; SPI is connected.  A NULL id or a rating
+ * that is not finite is an error.
+ */
+extern void SourceScan(const Source *source, RatingConsumer consume, void *context);
 
 /*
  * Add all ratings.  A NULL rating is skipped and counted, though its ids are
