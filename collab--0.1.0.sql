@@ -161,6 +161,85 @@ COMMENT ON FUNCTION collab.predict(regclass, text, "any")
 IS 'predicted rating; a user id given as text is read as the model''s key type';
 
 --
+-- Recommendations
+--
+CREATE FUNCTION collab.recommend(
+	model regclass,
+	user_id "any",
+	k integer DEFAULT 10,
+	exclude_seen boolean DEFAULT true,
+	candidates bigint[] DEFAULT NULL,
+	exclude bigint[] DEFAULT NULL,
+	min_score real DEFAULT NULL,
+	min_ratings bigint DEFAULT 1)
+RETURNS TABLE (item_id bigint, score real)
+AS 'MODULE_PATHNAME', 'collab_recommend'
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 ROWS 10;
+COMMENT ON FUNCTION collab.recommend(regclass, "any", integer, boolean, bigint[], bigint[], real, bigint)
+IS 'items of highest predicted rating for a user, best first, without those that the user has rated';
+
+CREATE FUNCTION collab.recommend(
+	model regclass,
+	user_id text,
+	k integer DEFAULT 10,
+	exclude_seen boolean DEFAULT true,
+	candidates bigint[] DEFAULT NULL,
+	exclude bigint[] DEFAULT NULL,
+	min_score real DEFAULT NULL,
+	min_ratings bigint DEFAULT 1)
+RETURNS TABLE (item_id bigint, score real)
+AS 'MODULE_PATHNAME', 'collab_recommend'
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 ROWS 10;
+COMMENT ON FUNCTION collab.recommend(regclass, text, integer, boolean, bigint[], bigint[], real, bigint)
+IS 'items of highest predicted rating for a user whose id is given as text';
+
+CREATE FUNCTION collab.recommend(
+	model regclass,
+	user_id "any",
+	k integer,
+	item_type anyelement,
+	exclude_seen boolean DEFAULT true,
+	candidates "any" DEFAULT NULL,
+	exclude "any" DEFAULT NULL,
+	min_score real DEFAULT NULL,
+	min_ratings bigint DEFAULT 1)
+RETURNS TABLE (item_id anyelement, score real)
+AS 'MODULE_PATHNAME', 'collab_recommend_typed'
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 ROWS 10;
+COMMENT ON FUNCTION collab.recommend(regclass, "any", integer, anyelement, boolean, "any", "any", real, bigint)
+IS 'items of highest predicted rating for a user, for item ids of the type of item_type, which is NULL::the_type';
+
+CREATE FUNCTION collab.recommend(
+	model regclass,
+	user_id text,
+	k integer,
+	item_type anyelement,
+	exclude_seen boolean DEFAULT true,
+	candidates "any" DEFAULT NULL,
+	exclude "any" DEFAULT NULL,
+	min_score real DEFAULT NULL,
+	min_ratings bigint DEFAULT 1)
+RETURNS TABLE (item_id anyelement, score real)
+AS 'MODULE_PATHNAME', 'collab_recommend_typed'
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 ROWS 10;
+COMMENT ON FUNCTION collab.recommend(regclass, text, integer, anyelement, boolean, "any", "any", real, bigint)
+IS 'items of highest predicted rating for a user whose id is given as text, for item ids of the type of item_type, which is NULL::the_type';
+
+CREATE FUNCTION collab.recommend_all(model regclass, k integer DEFAULT 10, exclude_seen boolean DEFAULT true)
+RETURNS TABLE (user_id bigint, item_id bigint, score real, rank integer)
+AS 'MODULE_PATHNAME', 'collab_recommend_all'
+LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 100000;
+COMMENT ON FUNCTION collab.recommend_all(regclass, integer, boolean)
+IS 'items of highest predicted rating for each user of a model, without those that the user has rated';
+
+CREATE FUNCTION collab.recommend_all(model regclass, k integer, user_type anyelement, item_type anycompatible, exclude_seen boolean DEFAULT true)
+RETURNS TABLE (user_id anyelement, item_id anycompatible, score real, rank integer)
+AS 'MODULE_PATHNAME', 'collab_recommend_all_typed'
+LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 100000;
+COMMENT ON FUNCTION collab.recommend_all(regclass, integer, anyelement, anycompatible, boolean)
+IS 'items of highest predicted rating for each user, for ids of the types of user_type and item_type, which are NULL::the_type';
+
+--
 -- Ranking by bias
 --
 CREATE FUNCTION collab.movie_bias(model regclass, k integer DEFAULT 10, lowest boolean DEFAULT false, min_ratings bigint DEFAULT 1)

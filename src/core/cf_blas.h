@@ -11,6 +11,12 @@
 
 typedef struct cf_blas
 {
+	/* C = alpha op(A) op(B) + beta C */
+	void		(*sgemm) (const char *transa, const char *transb, const int *m, const int *n,
+						  const int *k, const float *alpha, const float *a, const int *lda,
+						  const float *b, const int *ldb, const float *beta, float *c,
+						  const int *ldc);
+
 	/* C = alpha A A' + beta C, or A' A; one triangle */
 	void		(*dsyrk) (const char *uplo, const char *trans, const int *n,
 						  const int *k, const double *alpha, const double *a,

@@ -37,6 +37,16 @@ typedef struct cf_kernels
 	/* sum of a[j] b[j], j < n */
 	float		(*dot) (const float *a, const float *b, size_t n);
 
+	/*
+	 * out[r] = dot(a, row r, n) + bias + row r [n], for the "count" rows that
+	 * stand "stride" apart; the dot product has the bits of dot().
+	 */
+	void		(*logits) (const float *a, float bias, const float *rows, size_t stride,
+						   size_t n, size_t count, float *out);
+
+	/* is any x[j] >= bound? */
+	bool		(*any_at_least) (const float *x, size_t n, float bound);
+
 	/* y[j] += a x[j] */
 	void		(*axpy) (float a, const float *x, float *y, size_t n);
 

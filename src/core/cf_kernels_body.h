@@ -43,6 +43,34 @@ KERNEL(dot) (const float *restrict a, const float *restrict b, size_t n)
 }
 
 TARGET static void
+KERNEL(logits) (const float *restrict a, float bias, const float *restrict rows,
+				size_t stride, size_t n, size_t count, float *restrict out)
+{
+	size_t		r;
+
+	for (r = 0; r < count; r++)
+	{
+		const float *row = rows + r * stride;
+		float		logit = KERNEL(dot) (a, row, n);
+
+		/* in the order of cf_model_predict() */
+		logit += bias;
+		out[r] = logit + row[n];
+	}
+}
+
+TARGET static bool
+KERNEL(any_at_least) (const float *x, size_t n, float bound)
+{
+	int			any = 0;
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+		any |= x[j] >= bound;
+	return any != 0;
+}
+
+TARGET static void
 KERNEL(axpy) (float a, const float *restrict x, float *restrict y, size_t n)
 {
 	size_t		j;
@@ -97,6 +125,8 @@ KERNEL(adam_step) (const cf_adam_step *s, float *restrict p, float *restrict m,
 static const cf_kernels KERNEL(kernels) = {
 	LEVEL_NAME,
 	KERNEL(dot),
+	KERNEL(logits),
+	KERNEL(any_at_least),
 	KERNEL(axpy),
 	KERNEL(axpby),
 	KERNEL(axpy_pair),

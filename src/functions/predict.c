@@ -31,14 +31,14 @@ Datum
 collab_predict(PG_FUNCTION_ARGS)
 {
 	CachedModel *model = CachedModelGet(fcinfo->flinfo, PG_GETARG_OID(0),
-										NEED_USERS | NEED_ITEMS);
+										NEED_USER | NEED_ITEMS);
 	PredictState *state = CachedModelState(fcinfo->flinfo, sizeof(PredictState));
 	uint32		user;
 	uint32		item;
 
 	if (!state->ready)
 		PreparePredict(state, fcinfo->flinfo, model);
-	user = cf_dict_find(model->users.dict, KeyArgumentGet(&state->user, PG_GETARG_DATUM(1)));
+	user = CachedUserRow(model, KeyArgumentGet(&state->user, PG_GETARG_DATUM(1)), true);
 	item = cf_dict_find(model->items.dict, KeyArgumentGet(&state->item, PG_GETARG_DATUM(2)));
 	PG_RETURN_FLOAT4(cf_model_predict(&model->model, user, item));
 }

@@ -76,6 +76,7 @@ Blas(void)
 				 errmsg("could not load the OpenBLAS library: %s", dlerror()),
 				 errhint("Install OpenBLAS; on Debian the package is libopenblas0.")));
 	/* POSIX gives functions as void pointers, ISO C knows no such cast */
+	*(void **) &table.sgemm = Routine(library, "sgemm_");
 	*(void **) &table.dsyrk = Routine(library, "dsyrk_");
 	*(void **) &table.dsyevr = Routine(library, "dsyevr_");
 	loaded = true;

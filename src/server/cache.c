@@ -17,6 +17,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "executor/spi.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -33,9 +34,23 @@
 #include "server/host.h"
 #include "server/relation_scan.h"
 
+/* Reading a row by its key takes as long as reading so many in a scan. */
+#define ROWS_PER_LOOKUP		8
+
+/* Users that were asked for one by one. */
+typedef struct AskedUsers
+{
+	EmbeddingTable table;		/* how it is read; the relation is closed */
+	cf_host    *host;			/* NULL before the first */
+	int64		n_read;			/* users looked up, since the entry was made */
+	int64		n_all;			/* users of the model */
+	int			n_factors;
+} AskedUsers;
+
 typedef struct CacheEntry
 {
 	CachedModel model;			/* first, so that one is the other */
+	AskedUsers	asked;
 	dlist_node	node;			/* in "entries", if shared */
 	MemoryContext context;
 	Oid			head;
@@ -93,6 +108,8 @@ DeleteEntry(CacheEntry *entry)
 {
 	if (entry->shared)
 		UnshareEntry(entry);
+	if (entry->model.seen_plan != NULL)
+		(void) SPI_freeplan(entry->model.seen_plan);
 	MemoryContextDelete(entry->context);
 }
 
@@ -115,6 +132,12 @@ CacheInit(void)
 	RegisterSubXactCallback(CountRollback, NULL);
 }
 
+static Size
+EntryMemory(const CacheEntry *entry)
+{
+	return entry->model.host->used + (entry->asked.host != NULL ? entry->asked.host->used : 0);
+}
+
 /* Give up least recently used entries that nobody reads, beyond the limit. */
 static void
 EvictEntries(void)
@@ -127,10 +150,10 @@ EvictEntries(void)
 	{
 		CacheEntry *entry = dlist_container(CacheEntry, node, iter.cur);
 
-		kept += entry->model.host->used;
+		kept += EntryMemory(entry);
 		if (kept > limit && entry->pins == 0)
 		{
-			kept -= entry->model.host->used;
+			kept -= EntryMemory(entry);
 			DeleteEntry(entry);
 		}
 	}
@@ -242,6 +265,8 @@ MakeEntry(Relation head, const HeadRow *row)
 	model->use_bias = HeadBool(row, HEAD_USE_BIAS, true);
 	model->use_range = HeadRange(row, &model->low, &model->high);
 	model->mean_rating = HeadFloat8(row, HEAD_MEAN_RATING, 0);
+	entry->asked.n_factors = HeadInt32(row, HEAD_N_FACTORS, 0);
+	entry->asked.n_all = HeadInt64(row, HEAD_N_USERS, 0);
 	model->users.mean_bias = HeadFloat8(row, HEAD_MEAN_USER_BIAS, 0);
 	model->items.mean_bias = HeadFloat8(row, HEAD_MEAN_ITEM_BIAS, 0);
 	entry->model.source = SourceRemembered(row, context);
@@ -251,7 +276,7 @@ MakeEntry(Relation head, const HeadRow *row)
 static bool
 SideMatches(const CachedSide *cached, const EmbeddingTable *table)
 {
-	return !cached->loaded || table->relation == NULL ||
+	return cached->dict == NULL || table->relation == NULL ||
 		cached->key_type.type == table->key_type.type;
 }
 
@@ -268,25 +293,68 @@ EntryMatches(const CacheEntry *entry, const HeadRow *row, const EmbeddingTable t
 		SideMatches(&entry->model.items, &tables[ITEMS]);
 }
 
+/* What is known of the users but for the mean bias goes. */
+static void
+ForgetAskedUsers(CacheEntry *entry)
+{
+	double		mean_bias = entry->model.model.users.mean_bias;
+
+	if (entry->asked.host == NULL)
+		return;
+	MemoryContextDelete((MemoryContext) entry->asked.host->context);
+	entry->asked.host = NULL;
+	entry->model.users.dict = NULL;
+	memset(&entry->model.model.users, 0, sizeof(cf_side));
+	entry->model.model.users.mean_bias = mean_bias;
+}
+
+/* A place for users that are asked for one by one. */
+static void
+PrepareAskedUsers(CacheEntry *entry)
+{
+	AskedUsers *asked = &entry->asked;
+	cf_side    *users = &entry->model.model.users;
+	double		mean_bias = users->mean_bias;
+	MemoryContext context = AllocSetContextCreate(entry->context, "collab users",
+												  ALLOCSET_DEFAULT_SIZES);
+
+	asked->host = HostCreate(context, SIZE_MAX);
+	HostCheck(asked->host, cf_dict_create(asked->host, asked->table.key_type.kind,
+										  &entry->model.users.dict));
+	HostCheck(asked->host, cf_side_create(users, asked->host, 0, asked->n_factors));
+	users->mean_bias = mean_bias;
+}
+
 /*
  * Read a side into the entry.  The arrays are built aside and move in when
  * they are complete, so that an error leaves the entry as it was; what it
  * took of the entry's memory goes with the context.
  */
 static void
-LoadSide(CacheEntry *entry, const EmbeddingTable *table, int n_factors)
+LoadSide(CacheEntry *entry, const EmbeddingTable *table)
 {
 	CachedSide *cached = CachedSideOf(&entry->model, table->side);
 	cf_side    *side = CachedRowsOf(&entry->model, table->side);
 	cf_side		loaded = {0};
 	cf_dict    *dict;
 
-	EmbeddingsRead(table, n_factors, entry->model.host, &loaded, &dict);
+	EmbeddingsRead(table, entry->asked.n_factors, entry->model.host, &loaded, &dict);
 	loaded.mean_bias = side->mean_bias;
+	if (table->side == USERS)
+		ForgetAskedUsers(entry);
 	*side = loaded;
 	cached->dict = dict;
 	cached->key_type = table->key_type;
 	cached->loaded = true;
+}
+
+/* Users will be asked for one by one. */
+static void
+ExpectUsers(CacheEntry *entry, const EmbeddingTable *table)
+{
+	entry->asked.table = *table;
+	entry->asked.table.relation = NULL;
+	entry->model.users.key_type = table->key_type;
 }
 
 /*
@@ -300,7 +368,7 @@ OpenSides(const HeadRow *row, const char *name, int need, EmbeddingTable tables[
 
 	for (Side side = USERS; side <= ITEMS; side++)
 	{
-		if (!(need & (side == USERS ? NEED_USERS : NEED_ITEMS)))
+		if (!(need & (side == USERS ? NEED_USERS | NEED_USER : NEED_ITEMS)))
 		{
 			tables[side].relation = NULL;
 			continue;
@@ -312,7 +380,7 @@ OpenSides(const HeadRow *row, const char *name, int need, EmbeddingTable tables[
 }
 
 static void
-LoadSides(CacheEntry *entry, const HeadRow *row, EmbeddingTable tables[2])
+LoadSides(CacheEntry *entry, int need, EmbeddingTable tables[2])
 {
 	for (Side side = USERS; side <= ITEMS; side++)
 	{
@@ -320,8 +388,10 @@ LoadSides(CacheEntry *entry, const HeadRow *row, EmbeddingTable tables[2])
 
 		if (tables[side].relation == NULL)
 			continue;
-		if (!cached->loaded)
-			LoadSide(entry, &tables[side], HeadInt32(row, HEAD_N_FACTORS, 0));
+		if (side == USERS && !(need & NEED_USERS))
+			ExpectUsers(entry, &tables[side]);
+		else if (!cached->loaded)
+			LoadSide(entry, &tables[side]);
 		table_close(tables[side].relation, NoLock);
 	}
 }
@@ -361,22 +431,27 @@ ShareEntry(CacheEntry *entry)
 	SupersedeOthers(entry);
 }
 
-/*
- * Load sides that an entry in the list lacks.  Should that fail, the entry
- * is taken out of the list: half-read arrays must not stay behind.
- */
+/* Half-read arrays must not stay behind in the list. */
 static void
-CompleteSharedEntry(CacheEntry *entry, const HeadRow *row, EmbeddingTable tables[2])
+DisownEntry(CacheEntry *entry)
+{
+	if (entry->shared)
+		UnshareEntry(entry);
+	if (entry->pins == 0)
+		DeleteEntry(entry);
+}
+
+/* Load sides that an entry in the list lacks. */
+static void
+CompleteSharedEntry(CacheEntry *entry, int need, EmbeddingTable tables[2])
 {
 	PG_TRY();
 	{
-		LoadSides(entry, row, tables);
+		LoadSides(entry, need, tables);
 	}
 	PG_CATCH();
 	{
-		UnshareEntry(entry);
-		if (entry->pins == 0)
-			DeleteEntry(entry);
+		DisownEntry(entry);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -402,7 +477,7 @@ WrittenByMe(Relation head, const EmbeddingTable tables[2])
 static bool
 IsLoaded(const CacheEntry *entry, int need)
 {
-	return (entry->model.users.loaded || !(need & NEED_USERS)) &&
+	return (entry->model.users.loaded || !(need & (NEED_USERS | NEED_USER))) &&
 		(entry->model.items.loaded || !(need & NEED_ITEMS));
 }
 
@@ -415,18 +490,20 @@ LookAtModel(Relation head, const HeadRow *row, int need)
 	bool		written;
 
 	filtered |= OpenSides(row, RelationGetRelationName(head), need, tables);
+	if (filtered && (need & NEED_USER))
+		need |= NEED_USERS;		/* policies are heard once, and not for each user */
 	written = WrittenByMe(head, tables);
 	if (!filtered)
 		entry = FindEntry(RelationGetRelid(head), HeadInt64(row, HEAD_STAMP, 0));
 	if (entry != NULL && EntryMatches(entry, row, tables) && (IsLoaded(entry, need) || !written))
 	{
-		CompleteSharedEntry(entry, row, tables);
+		CompleteSharedEntry(entry, need, tables);
 		ShareEntry(entry);
 		return entry;
 	}
 
 	entry = MakeEntry(head, row);
-	LoadSides(entry, row, tables);
+	LoadSides(entry, need, tables);
 	if (!filtered && !written)
 		ShareEntry(entry);
 	else
@@ -491,6 +568,51 @@ CachedModelState(FmgrInfo *flinfo, Size size)
 		reader->state_size = size;
 	}
 	return reader->state;
+}
+
+/*
+ * Look a user up, or read them all.  The same snapshot is active under which
+ * the head was looked at.
+ */
+static void
+ReadAskedUser(CacheEntry *entry, cf_key key, bool many)
+{
+	AskedUsers *asked = &entry->asked;
+	CachedModel *model = &entry->model;
+	EmbeddingTable table = asked->table;
+
+	if (asked->host != NULL && asked->host->used > (Size) collab_user_cache_size * 1024)
+		ForgetAskedUsers(entry);
+	if (asked->host == NULL)
+		PrepareAskedUsers(entry);
+	asked->n_read++;
+	table.relation = table_open(model->users.table, AccessShareLock);
+	if ((many && asked->n_read > asked->n_all / ROWS_PER_LOOKUP) ||
+		!EmbeddingsReadOne(&table, asked->host, &model->model.users, model->users.dict, key))
+		LoadSide(entry, &table);
+	table_close(table.relation, NoLock);
+}
+
+uint32
+CachedUserRow(CachedModel *model, cf_key key, bool many)
+{
+	CacheEntry *entry = (CacheEntry *) model;
+	uint32		row = model->users.dict == NULL ? CF_NO_ROW : cf_dict_find(model->users.dict, key);
+
+	if (row != CF_NO_ROW || model->users.loaded || !KeyFits(&model->users.key_type, key))
+		return row;
+	PG_TRY();
+	{
+		ReadAskedUser(entry, key, many);
+	}
+	PG_CATCH();
+	{
+		ForgetAskedUsers(entry);
+		DisownEntry(entry);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return cf_dict_find(model->users.dict, key);
 }
 
 const float *

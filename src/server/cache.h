@@ -9,6 +9,9 @@
  * reader uses stays in memory for as long as the reader lives, whatever other
  * sessions do.  Where row-level security applies to the caller, the reader
  * has a copy of its own that is not shared.
+ *
+ * Items are read whole.  Users are many, and who serves one user at a time
+ * needs few of them: they can be asked for one by one.
  */
 #ifndef COLLAB_CACHE_H
 #define COLLAB_CACHE_H
@@ -24,10 +27,10 @@
 /* One side of a model in memory. */
 typedef struct CachedSide
 {
-	bool		loaded;
+	bool		loaded;			/* whole */
 	Oid			table;			/* what the head row names */
 	KeyType		key_type;
-	cf_dict    *dict;			/* keys; rows are in key order */
+	cf_dict    *dict;			/* keys; rows of a whole side are in key order */
 	float	   *norms;			/* lengths of the factors; made when first wanted */
 } CachedSide;
 
@@ -40,6 +43,7 @@ struct CachedModel
 	CachedSide	users;
 	CachedSide	items;
 	ModelSource source;			/* what it was trained on */
+	struct _SPI_plan *seen_plan;	/* reads what a user has rated; see seen.c */
 };
 
 static inline CachedSide *
@@ -57,6 +61,7 @@ CachedRowsOf(const CachedModel *model, Side side)
 
 #define NEED_USERS	1
 #define NEED_ITEMS	2
+#define NEED_USER	4			/* users one by one, by CachedUserRow() */
 
 /*
  * The model with the sides that are asked for, for a caller with "flinfo".
@@ -70,6 +75,14 @@ extern CachedModel *CachedModelGet(FmgrInfo *flinfo, Oid head, int need);
  * CachedModelGet() gave another model.
  */
 extern void *CachedModelState(FmgrInfo *flinfo, Size size);
+
+/*
+ * A user's row in model->model.users, or CF_NO_ROW.  Valid until the next call
+ * for this model.  Users that were asked for are kept within
+ * collab.user_cache_size; with "many", for callers that may ask for a whole
+ * table's users, the side is read whole once that has become the cheaper way.
+ */
+extern uint32 CachedUserRow(CachedModel *model, cf_key key, bool many);
 
 /* Lengths of a loaded side's factors, in the rows' order. */
 extern const float *CachedNorms(CachedModel *model, Side side);

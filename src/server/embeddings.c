@@ -111,6 +111,17 @@ EmbeddingsRead(const EmbeddingTable *table, int n_factors, cf_host *host,
 	*dict = reader.dict;
 }
 
+bool
+EmbeddingsReadOne(const EmbeddingTable *table, cf_host *host, cf_side *side, cf_dict *dict,
+				  cf_key key)
+{
+	EmbeddingReader reader = {table, host, side, dict};
+
+	return ScanRelationByKey(table->relation, table->attnums[EMBEDDING_KEY],
+							 table->key_type.type, KeyToDatum(table->key_type.type, key),
+							 table->attnums, EMBEDDING_COLUMNS, ConsumeEmbedding, &reader);
+}
+
 /* Descriptor of the new rows: key, bias, factors, n_ratings. */
 static TupleDesc
 NewRowsDesc(const EmbeddingTable *table)

@@ -18,6 +18,14 @@ extern void EmbeddingsRead(const EmbeddingTable *table, int n_factors, cf_host *
 						   cf_side *side, cf_dict **dict);
 
 /*
+ * Read the row of one key, if the table has it, behind the rows that "side"
+ * and "dict" have.  Returns false, having done nothing, where it takes a scan
+ * of the table.
+ */
+extern bool EmbeddingsReadOne(const EmbeddingTable *table, cf_host *host, cf_side *side,
+							  cf_dict *dict, cf_key key);
+
+/*
  * Make the table's rows those of "side", whose keys "dict" has: rows of keys
  * that stay are updated, new ones inserted, others deleted.  "fresh": the
  * table is known to be empty.  SPI is connected.

@@ -17,6 +17,7 @@
 
 int			collab_max_memory;
 int			collab_cache_size;
+int			collab_user_cache_size;
 
 static void *
 HostAllocate(void *context, size_t bytes)

@@ -24,5 +24,6 @@ extern Size MaxMemory(void);
 /* The settings, in kilobytes. */
 extern int	collab_max_memory;
 extern int	collab_cache_size;
+extern int	collab_user_cache_size;
 
 #endif							/* COLLAB_HOST_H */

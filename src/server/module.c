@@ -34,6 +34,12 @@ _PG_init(void)
 							&collab_cache_size,
 							256 * 1024, 0, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("collab.user_cache_size",
+							"Memory in which a session keeps users that were asked for one by one.",
+							"When it is full, they are forgotten and read again when they are asked for.",
+							&collab_user_cache_size,
+							16 * 1024, 64, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("collab");
 	CacheInit();
 }

@@ -7,6 +7,7 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -15,6 +16,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
+#include "utils/typcache.h"
 
 #include "server/compat.h"
 #include "server/relation_scan.h"
@@ -121,10 +123,12 @@ ScanPlainly(Relation relation, ScanTarget *target)
 	table_endscan(scan);
 }
 
+/* By an index, from its end; with "key", only the rows that have it. */
 static void
-ScanIndexBackward(Relation relation, Relation index, ScanTarget *target)
+ScanIndex(Relation relation, Relation index, ScanKey key, ScanTarget *target)
 {
-	SysScanDesc scan = systable_beginscan_ordered(relation, index, GetActiveSnapshot(), 0, NULL);
+	SysScanDesc scan = systable_beginscan_ordered(relation, index, GetActiveSnapshot(),
+												  key != NULL ? 1 : 0, key);
 	TupleDesc	desc = RelationGetDescr(relation);
 	HeapTuple	tuple;
 
@@ -214,6 +218,41 @@ OpenOrderingIndex(Relation relation, AttrNumber order)
 	return NULL;
 }
 
+/* The index's comparisons must be the type's own. */
+static bool
+MakeScanKey(ScanKey scan_key, Relation index, AttrNumber key, Oid type, Datum value)
+{
+	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_BTREE_OPFAMILY);
+
+	if (index->rd_rel->relam != BTREE_AM_OID || index->rd_opfamily[0] != entry->btree_opf)
+		return false;
+	ScanKeyEntryInitialize(scan_key, 0, key, BTEqualStrategyNumber, InvalidOid,
+						   index->rd_indcollation[0], get_opcode(entry->eq_opr), value);
+	return true;
+}
+
+bool
+ScanRelationByKey(Relation relation, AttrNumber key, Oid type, Datum value,
+				  const AttrNumber *attnums, int n, RowConsumer consume, void *context)
+{
+	Relation	index = ScanIsFiltered(relation) ? NULL : OpenOrderingIndex(relation, key);
+	ScanTarget	target;
+	ScanKeyData scan_key;
+	bool		usable;
+
+	if (index == NULL)
+		return false;
+	usable = MakeScanKey(&scan_key, index, key, type, value);
+	if (usable)
+	{
+		TargetInit(&target, attnums, n, consume, context);
+		ScanIndex(relation, index, &scan_key, &target);
+		MemoryContextDelete(target.per_row);
+	}
+	index_close(index, AccessShareLock);
+	return usable;
+}
+
 void
 ScanRelation(Relation relation, const AttrNumber *attnums, int n,
 			 RowConsumer consume, void *context)
@@ -241,7 +280,7 @@ ScanRelationBackward(Relation relation, AttrNumber order, const AttrNumber *attn
 		ScanPlainly(relation, &target);
 	else
 	{
-		ScanIndexBackward(relation, index, &target);
+		ScanIndex(relation, index, NULL, &target);
 		index_close(index, AccessShareLock);
 	}
 	MemoryContextDelete(target.per_row);

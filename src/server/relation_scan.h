@@ -37,6 +37,15 @@ extern void ScanRelationBackward(Relation relation, AttrNumber order,
 								 const AttrNumber *attnums, int n,
 								 RowConsumer consume, void *context, bool *ordered);
 
+/*
+ * Give the row whose "key" column, of type "type", is "value" to the
+ * consumer, if there is one.  Returns false, having done nothing, where the
+ * column is no primary key to look it up by, or row-level security applies.
+ */
+extern bool ScanRelationByKey(Relation relation, AttrNumber key, Oid type, Datum value,
+							  const AttrNumber *attnums, int n,
+							  RowConsumer consume, void *context);
+
 /* The live column of that name and type, or 0. */
 extern AttrNumber FindColumn(Relation relation, const char *name, Oid type);
 
