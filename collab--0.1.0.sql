@@ -161,6 +161,37 @@ COMMENT ON FUNCTION collab.predict(regclass, text, "any")
 IS 'predicted rating; a user id given as text is read as the model''s key type';
 
 --
+-- Explanation
+--
+CREATE FUNCTION collab.explain(model regclass, user_id "any", item_id "any", n_components integer DEFAULT NULL)
+RETURNS TABLE (term text, number integer, contribution double precision, rating real)
+AS 'MODULE_PATHNAME', 'collab_explain'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 50;
+COMMENT ON FUNCTION collab.explain(regclass, "any", "any", integer)
+IS 'what a prediction is made of: mean, biases and each factor or, with n_components, principal component';
+
+CREATE FUNCTION collab.explain(model regclass, user_id text, item_id text, n_components integer DEFAULT NULL)
+RETURNS TABLE (term text, number integer, contribution double precision, rating real)
+AS 'MODULE_PATHNAME', 'collab_explain'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 50;
+COMMENT ON FUNCTION collab.explain(regclass, text, text, integer)
+IS 'what a prediction is made of, for ids given as text';
+
+CREATE FUNCTION collab.explain(model regclass, user_id "any", item_id text, n_components integer DEFAULT NULL)
+RETURNS TABLE (term text, number integer, contribution double precision, rating real)
+AS 'MODULE_PATHNAME', 'collab_explain'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 50;
+COMMENT ON FUNCTION collab.explain(regclass, "any", text, integer)
+IS 'what a prediction is made of, for an item id given as text';
+
+CREATE FUNCTION collab.explain(model regclass, user_id text, item_id "any", n_components integer DEFAULT NULL)
+RETURNS TABLE (term text, number integer, contribution double precision, rating real)
+AS 'MODULE_PATHNAME', 'collab_explain'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 50;
+COMMENT ON FUNCTION collab.explain(regclass, text, "any", integer)
+IS 'what a prediction is made of, for a user id given as text';
+
+--
 -- Recommendations
 --
 CREATE FUNCTION collab.recommend(

@@ -41,6 +41,20 @@ PositiveArgument(FunctionCallInfo fcinfo, int argument, const char *name)
 	return value;
 }
 
+int32
+ComponentsArgument(FunctionCallInfo fcinfo, int argument, const CachedModel *model)
+{
+	int32		n_components = PositiveArgument(fcinfo, argument, "n_components");
+	uint32		n_factors = model->model.items.n_factors;
+
+	if ((uint32) n_components > n_factors)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("n_components must be at most %u, the number of factors of model \"%s\"",
+						n_factors, model->name)));
+	return n_components;
+}
+
 IdType
 IdTypeOf(Oid type)
 {

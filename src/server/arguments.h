@@ -15,6 +15,9 @@ extern void RequireArgument(FunctionCallInfo fcinfo, int argument, const char *n
 /* An argument that must be a positive integer: 22004 or 22023, naming it. */
 extern int32 PositiveArgument(FunctionCallInfo fcinfo, int argument, const char *name);
 
+/* The argument n_components: 22023 unless from 1 to the model's number of factors. */
+extern int32 ComponentsArgument(FunctionCallInfo fcinfo, int argument, const CachedModel *model);
+
 /* The type in which a function returns ids. */
 typedef struct IdType
 {
