@@ -1,0 +1,111 @@
+/*
+ * ids.c
+ *	  Arrays of ids, as arguments.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+
+#include "server/compat.h"
+#include "server/ids.h"
+
+/* An array argument's elements, of which none is NULL. */
+static Datum *
+GetElements(FunctionCallInfo fcinfo, int argument, const char *name, Oid *type, int *n)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(argument);
+	Datum	   *elements;
+	int16		length;
+	bool		by_value;
+	char		align;
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("%s must be a one-dimensional array", name)));
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not contain NULL", name)));
+	*type = ARR_ELEMTYPE(array);
+	get_typlenbyvalalign(*type, &length, &by_value, &align);
+	deconstruct_array(array, *type, length, by_value, align, &elements, NULL, n);
+	return elements;
+}
+
+/* The rating, moved into the model's range. */
+static float4
+ClipRating(const CachedModel *model, cf_key item, float4 rating, int *n_clipped)
+{
+	const cf_model *core = &model->model;
+
+	if (!isfinite(rating))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("rating of item %s is not a finite number",
+						KeyToString(&model->items.key_type, item))));
+	if (!core->use_range || (rating >= core->low && rating <= core->high))
+		return rating;
+	(*n_clipped)++;
+	return rating < core->low ? core->low : core->high;
+}
+
+static void
+NoticeOddities(const CachedModel *model, int n_unknown, int n_clipped)
+{
+	if (n_unknown > 0)
+		ereport(NOTICE,
+				(errmsg_plural("%d item is not known to model \"%s\" and was ignored",
+							   "%d items are not known to model \"%s\" and were ignored",
+							   n_unknown, n_unknown, model->name)));
+	if (n_clipped > 0)
+		ereport(NOTICE,
+				(errmsg_plural("%d rating is outside the range of model \"%s\" and was taken for its end",
+							   "%d ratings are outside the range of model \"%s\" and were taken for its ends",
+							   n_clipped, n_clipped, model->name)));
+}
+
+size_t
+ReadRatedItems(FunctionCallInfo fcinfo, int items, int ratings, const CachedModel *model,
+			   uint32 **rows, float4 **values)
+{
+	Oid			item_type;
+	Oid			rating_type;
+	int			n_items;
+	int			n_ratings;
+	Datum	   *ids = GetElements(fcinfo, items, "items", &item_type, &n_items);
+	Datum	   *rated = GetElements(fcinfo, ratings, "ratings", &rating_type, &n_ratings);
+	KeyArgument argument;
+	size_t		n = 0;
+	int			n_clipped = 0;
+
+	KeyArgumentInit(&argument, &model->items.key_type, item_type, "item", model->name);
+	if (n_items != n_ratings)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("items and ratings have different lengths: %d and %d",
+						n_items, n_ratings)));
+
+	*rows = palloc_extended(Max(n_items, 1) * sizeof(uint32), MCXT_ALLOC_HUGE);
+	*values = palloc_extended(Max(n_items, 1) * sizeof(float4), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < n_items; i++)
+	{
+		cf_key		key = KeyArgumentGet(&argument, ids[i]);
+		float4		rating = ClipRating(model, key, DatumGetFloat4(rated[i]), &n_clipped);
+		uint32		row = cf_dict_find(model->items.dict, key);
+
+		CHECK_FOR_INTERRUPTS();
+		if (row == CF_NO_ROW)
+			continue;
+		(*rows)[n] = row;
+		(*values)[n] = rating;
+		n++;
+	}
+	NoticeOddities(model, n_items - (int) n, n_clipped);
+	return n;
+}

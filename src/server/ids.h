@@ -1,0 +1,23 @@
+/*
+ * ids.h
+ *	  Arrays of ids, as arguments.
+ */
+#ifndef COLLAB_IDS_H
+#define COLLAB_IDS_H
+
+#include "fmgr.h"
+
+#include "server/cache.h"
+
+/*
+ * What somebody rated: arguments number "items" and "ratings", two arrays of
+ * one length that are not NULL; the items' elements are of the key's family,
+ * or text.  Row numbers of the model's items and ratings, which lie within
+ * the model's range, in the order given; an item may be there twice.  Returns
+ * how many.  Items that the model does not know are left out, and ratings
+ * outside the range moved to its end; NOTICEs tell how many.
+ */
+extern size_t ReadRatedItems(FunctionCallInfo fcinfo, int items, int ratings,
+							 const CachedModel *model, uint32 **rows, float4 **values);
+
+#endif							/* COLLAB_IDS_H */
