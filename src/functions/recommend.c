@@ -16,6 +16,7 @@
 #include "server/cache.h"
 #include "server/compat.h"
 #include "server/host.h"
+#include "server/ids.h"
 #include "server/pool.h"
 #include "server/seen.h"
 
@@ -87,13 +88,13 @@ ReadFilter(FunctionCallInfo fcinfo, int first, const CachedModel *model, uint32 
 
 	if (!PG_ARGISNULL(first + ARG_CANDIDATES))
 	{
-		uint32	   *rows = ItemRowsArgument(fcinfo, first + ARG_CANDIDATES, "candidates", model,
-											&filter.n_among);
+		uint32	   *rows = ReadItems(fcinfo, first + ARG_CANDIDATES, "candidates", model,
+									 &filter.n_among);
 
 		filter.among = UniqueRows(rows, &filter.n_among);
 	}
 	if (!PG_ARGISNULL(first + ARG_EXCLUDE))
-		exclude = ItemRowsArgument(fcinfo, first + ARG_EXCLUDE, "exclude", model, &n_exclude);
+		exclude = ReadItems(fcinfo, first + ARG_EXCLUDE, "exclude", model, &n_exclude);
 	SetExcluded(&filter, exclude, n_exclude, seen, n_seen);
 	RequireArgument(fcinfo, first + ARG_MIN_RATINGS, "min_ratings");
 	filter.min_ratings = PG_GETARG_INT64(first + ARG_MIN_RATINGS);

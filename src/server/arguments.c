@@ -8,10 +8,7 @@
 
 #include "catalog/pg_type.h"
 #include "funcapi.h"
-#include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
@@ -115,59 +112,6 @@ IdDatum(IdType *id_type, const CachedModel *model, Side side, uint32 row)
 		domain_check(result, false, id_type->domain, &id_type->domain_state,
 					 CurrentMemoryContext);
 	return result;
-}
-
-/* The type of the elements; an array literal is read as one of text. */
-static Oid
-ArrayArgument(FunctionCallInfo fcinfo, int argument, const char *name, ArrayType **array)
-{
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, argument);
-	Oid			element = TEXTOID;
-	Datum		value = PG_GETARG_DATUM(argument);
-
-	if (type == UNKNOWNOID)
-		value = OidInputFunctionCall(F_ARRAY_IN, DatumGetCString(value), TEXTOID, -1);
-	else
-		element = get_base_element_type(type);
-	if (!OidIsValid(element))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("%s must be an array of item ids, not %s", name, format_type_be(type))));
-	*array = DatumGetArrayTypeP(value);
-	return element;
-}
-
-uint32 *
-ItemRowsArgument(FunctionCallInfo fcinfo, int argument, const char *name,
-				 const CachedModel *model, size_t *n)
-{
-	ArrayType  *array;
-	Oid			element = ArrayArgument(fcinfo, argument, name, &array);
-	ArrayIterator iterator = array_create_iterator(array, 0, NULL);
-	KeyArgument key;
-	uint32	   *rows;
-	Datum		value;
-	bool		isnull;
-
-	KeyArgumentInit(&key, &model->items.key_type, element, "item", model->name);
-	rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(uint32) *
-								  Max(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)), 1));
-	*n = 0;
-	while (array_iterate(iterator, &value, &isnull))
-	{
-		uint32		row;
-
-		CHECK_FOR_INTERRUPTS();
-		if (isnull)
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not contain NULL", name)));
-		row = cf_dict_find(model->items.dict, KeyArgumentGet(&key, value));
-		if (row != CF_NO_ROW)
-			rows[(*n)++] = row;
-	}
-	array_free_iterator(iterator);
-	return rows;
 }
 
 void

@@ -46,14 +46,6 @@ extern IdType IdResultType(FunctionCallInfo fcinfo, int argument, const CachedMo
 extern Datum IdDatum(IdType *id_type, const CachedModel *model, Side side, uint32 row);
 
 /*
- * The rows of the items whose ids are in an array argument, which is not
- * NULL; ids that the model does not know are left out.  22004 where an
- * element is NULL, 42804 where the ids are of another family than the key.
- */
-extern uint32 *ItemRowsArgument(FunctionCallInfo fcinfo, int argument, const char *name,
-								const CachedModel *model, size_t *n);
-
-/*
  * Begin to return a set of rows; then add them one by one.  What is passed by
  * reference is freed, so that a long result takes no memory but the set's.
  */

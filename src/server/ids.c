@@ -9,16 +9,34 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
 #include "server/compat.h"
 #include "server/ids.h"
 
+/* An array argument, which can have been declared as of any type. */
+static ArrayType *
+GetArray(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, argument);
+
+	if (type == UNKNOWNOID)
+		return DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, PG_GETARG_CSTRING(argument),
+													   TEXTOID, -1));
+	if (!OidIsValid(get_base_element_type(type)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s must be an array, not of type %s", name, format_type_be(type))));
+	return PG_GETARG_ARRAYTYPE_P(argument);
+}
+
 /* An array argument's elements, of which none is NULL. */
 static Datum *
 GetElements(FunctionCallInfo fcinfo, int argument, const char *name, Oid *type, int *n)
 {
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(argument);
+	ArrayType  *array = GetArray(fcinfo, argument, name);
 	Datum	   *elements;
 	int16		length;
 	bool		by_value;
@@ -68,6 +86,29 @@ NoticeOddities(const CachedModel *model, int n_unknown, int n_clipped)
 				(errmsg_plural("%d rating is outside the range of model \"%s\" and was taken for its end",
 							   "%d ratings are outside the range of model \"%s\" and were taken for its ends",
 							   n_clipped, n_clipped, model->name)));
+}
+
+uint32 *
+ReadItems(FunctionCallInfo fcinfo, int argument, const char *name, const CachedModel *model,
+		  size_t *n)
+{
+	Oid			type;
+	int			n_ids;
+	Datum	   *ids = GetElements(fcinfo, argument, name, &type, &n_ids);
+	uint32	   *rows = palloc_extended(Max(n_ids, 1) * sizeof(uint32), MCXT_ALLOC_HUGE);
+	KeyArgument key;
+
+	KeyArgumentInit(&key, &model->items.key_type, type, "item", model->name);
+	*n = 0;
+	for (int i = 0; i < n_ids; i++)
+	{
+		uint32		row = cf_dict_find(model->items.dict, KeyArgumentGet(&key, ids[i]));
+
+		CHECK_FOR_INTERRUPTS();
+		if (row != CF_NO_ROW)
+			rows[(*n)++] = row;
+	}
+	return rows;
 }
 
 size_t

@@ -10,6 +10,15 @@
 #include "server/cache.h"
 
 /*
+ * The rows of the items whose ids are in an array argument that is not NULL;
+ * "name" is that of the argument, for errors.  An array literal without a type
+ * is read as the key's type.  Items that the model does not know are left
+ * out.
+ */
+extern uint32 *ReadItems(FunctionCallInfo fcinfo, int argument, const char *name,
+						 const CachedModel *model, size_t *n);
+
+/*
  * What somebody rated: arguments number "items" and "ratings", two arrays of
  * one length that are not NULL; the items' elements are of the key's family,
  * or text.  Row numbers of the model's items and ratings, which lie within
