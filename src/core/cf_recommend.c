@@ -337,8 +337,8 @@ struct cf_recommender
 	uint32_t	block_users;
 	uint32_t	batch_users;
 	uint32_t	chunk_items;	/* items of one task */
-	float		greatest_norm;	/* of the items' factors */
-	float		greatest_bias;	/* of the items, in absolute value */
+	double		greatest_norm;	/* of the items' factors */
+	double		greatest_bias;	/* of the items, in absolute value */
 
 	uint32_t	done;			/* users */
 	cf_batch	batch;
@@ -386,25 +386,35 @@ cf_recommender_memory(const cf_model *model, size_t k, uint32_t n_threads)
 								   TILE_ITEMS * sizeof(float)));
 }
 
+/* In double precision, so that no square vanishes or overflows. */
+static double
+length_of(const float *factors, size_t n)
+{
+	double		square = 0.0;
+	size_t		f;
+
+	for (f = 0; f < n; f++)
+		square += (double) factors[f] * factors[f];
+	return sqrt(square);
+}
+
 /* The greatest length and bias among the items, for the bound on rounding. */
 static cf_status
 measure_items(cf_recommender *recommender)
 {
 	const cf_side *items = &recommender->model->items;
-	float		square = 0.0f;
-	float		bias = 0.0f;
+	double		norm = 0.0;
+	double		bias = 0.0;
 	uint32_t	row;
 
 	for (row = 0; row < items->n_rows; row++)
 	{
-		const float *factors = cf_side_row(items, row);
-
-		square = fmaxf(square, recommender->model->kernels->dot(factors, factors, items->n_factors));
-		bias = fmaxf(bias, fabsf(cf_side_bias(items, row)));
+		norm = fmax(norm, length_of(cf_side_row(items, row), items->n_factors));
+		bias = fmax(bias, fabs((double) cf_side_bias(items, row)));
 		if (row % ROWS_AT_ONCE == ROWS_AT_ONCE - 1 && cf_should_stop(recommender->host))
 			return CF_STOPPED;
 	}
-	recommender->greatest_norm = sqrtf(square);
+	recommender->greatest_norm = norm;
 	recommender->greatest_bias = bias;
 	return CF_OK;
 }
@@ -476,16 +486,20 @@ cf_recommender_destroy(cf_recommender *recommender)
 
 /*
  * Two sums of n products differ by at most 2 n eps times the sum of their
- * absolute values, which the lengths bound; the biases add a little.
+ * absolute values, which the lengths bound; the biases add a little, and so
+ * do products that are too small to be rounded well.  Infinite where sums may
+ * overflow.
  */
 static float
 sgemm_slack(const cf_recommender *r, const float *user, float bias)
 {
 	size_t		n = r->model->items.n_factors;
-	float		norm = user == NULL ? 0.0f : sqrtf(r->model->kernels->dot(user, user, n));
+	double		norm = user == NULL ? 0.0 : length_of(user, n);
+	double		magnitude = norm * r->greatest_norm + fabs((double) bias) + r->greatest_bias;
 
-	return 2.0f * (float) (n + 4) * FLT_EPSILON *
-		(norm * r->greatest_norm + fabsf(bias) + r->greatest_bias);
+	if (magnitude > FLT_MAX / 2)
+		return INFINITY;
+	return (float) (2.0 * (double) (n + 4) * (FLT_EPSILON * magnitude + FLT_MIN));
 }
 
 static void
@@ -519,6 +533,7 @@ offer_products(const cf_recommender *r, uint32_t slot, uint32_t first, size_t n,
 			   const float *products)
 {
 	ranking    *user = &r->users[slot].ranking;
+	float		slack = r->users[slot].slack;
 	size_t		begin;
 	size_t		j;
 
@@ -527,9 +542,9 @@ offer_products(const cf_recommender *r, uint32_t slot, uint32_t first, size_t n,
 	for (begin = 0; begin < n; begin += SCAN_ITEMS)
 	{
 		size_t		end = n - begin < SCAN_ITEMS ? n : begin + SCAN_ITEMS;
-		float		bound = user->cutoff - user->bias - r->users[slot].slack;
+		float		bound = isfinite(slack) ? user->cutoff - user->bias - slack : -INFINITY;
 
-		if (!r->model->kernels->any_at_least(products + begin, end - begin, bound))
+		if (isfinite(slack) && !r->model->kernels->any_at_least(products + begin, end - begin, bound))
 			continue;
 		for (j = begin; j < end; j++)
 		{

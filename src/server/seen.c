@@ -38,21 +38,10 @@ AddWayOut(void *arg)
 	errcontext("reading what users of model \"%s\" have rated", model->name);
 }
 
-static void
-RequireSource(const CachedModel *model)
-{
-	if (model->source.name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("model \"%s\" was not trained on a table", model->name),
-				 errhint("%s", WAY_OUT)));
-}
-
 /* Planned once a cached model: the server plans it anew when it has to. */
 static SPIPlanPtr
-SeenPlan(CachedModel *model)
+SeenPlan(CachedModel *model, const Source *source)
 {
-	const ModelSource *source = &model->source;
 	Oid			type = model->users.key_type.type;
 	char	   *query;
 
@@ -97,26 +86,62 @@ KnownItems(const CachedModel *model, uint32 *rows)
 	return n;
 }
 
-size_t
-SeenByUser(CachedModel *model, cf_key user, uint32 **rows)
+static void
+RequireFamily(const CachedModel *model, Side side, const KeyType *source)
+{
+	const KeyType *key_type = &CachedSideOf(model, side)->key_type;
+
+	if (source->family != key_type->family)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s ids of model \"%s\" are of type %s, but those of %s are now of type %s",
+						SideName(side), model->name, format_type_be(key_type->type),
+						model->source.name, format_type_be(source->type))));
+}
+
+/* The source as it is now, its ids of the families of the model's keys. */
+static Source
+OpenSource(const CachedModel *model)
+{
+	Source		source;
+
+	SourceOpenRemembered(&source, &model->source, InvalidOid, model->name, WAY_OUT);
+	RequireFamily(model, USERS, &source.user_key);
+	RequireFamily(model, ITEMS, &source.item_key);
+	return source;
+}
+
+static size_t
+ReadSeen(CachedModel *model, const Source *source, cf_key user, uint32 **rows)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	ErrorContextCallback context = {error_context_stack, AddWayOut, model};
+	SourceReading reading = SourceBeginReading(source);
 	Datum		value;
 	size_t		n;
 
-	*rows = NULL;
-	RequireSource(model);
-	if (!KeyFits(&model->users.key_type, user))
-		return 0;
-	error_context_stack = &context;
 	SPI_connect();
 	value = KeyToDatum(model->users.key_type.type, user);
-	if (SPI_execute_plan(SeenPlan(model), &value, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_plan(SeenPlan(model, source), &value, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_plan failed");
 	*rows = MemoryContextAllocHuge(caller, Max(SPI_processed, 1) * sizeof(uint32));
 	n = KnownItems(model, *rows);
 	SPI_finish();
+	SourceEndReading(&reading);
+	return n;
+}
+
+size_t
+SeenByUser(CachedModel *model, cf_key user, uint32 **rows)
+{
+	ErrorContextCallback context = {error_context_stack, AddWayOut, model};
+	Source		source;
+	size_t		n = 0;
+
+	*rows = NULL;
+	error_context_stack = &context;
+	source = OpenSource(model);
+	if (KeyFits(&model->users.key_type, user))
+		n = ReadSeen(model, &source, user, rows);
 	error_context_stack = context.previous;
 	return n;
 }
@@ -139,34 +164,22 @@ AddSeen(void *context, cf_key user, cf_key item, float4 rating, bool rated)
 		HostCheck(builder->host, cf_seen_add(builder->seen, user_row, item_row));
 }
 
-static void
-RequireFamily(const CachedModel *model, Side side, const KeyType *source)
-{
-	const KeyType *key_type = &CachedSideOf(model, side)->key_type;
-
-	if (source->family != key_type->family)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("%s ids of model \"%s\" are of type %s, but those of %s are now of type %s",
-						SideName(side), model->name, format_type_be(key_type->type),
-						model->source.name, format_type_be(source->type))));
-}
-
 cf_seen *
 SeenByAll(CachedModel *model, cf_host *host)
 {
 	ErrorContextCallback context = {error_context_stack, AddWayOut, model};
 	SeenBuilder builder = {model, host, NULL};
+	SourceReading reading;
 	Source		source;
 
 	error_context_stack = &context;
-	SourceOpenRemembered(&source, &model->source, InvalidOid, model->name, WAY_OUT);
-	RequireFamily(model, USERS, &source.user_key);
-	RequireFamily(model, ITEMS, &source.item_key);
+	source = OpenSource(model);
 	HostCheck(host, cf_seen_create(host, model->model.users.n_rows, &builder.seen));
+	reading = SourceBeginReading(&source);
 	SPI_connect();
 	SourceScan(&source, AddSeen, &builder);
 	SPI_finish();
+	SourceEndReading(&reading);
 	HostCheck(host, cf_seen_freeze(builder.seen));
 	error_context_stack = context.previous;
 	return builder.seen;

@@ -56,6 +56,24 @@ extern void SourceOpenRemembered(Source *source, const ModelSource *remembered, 
 								 const char *model, const char *hint);
 
 /*
+ * Readers of a model that may belong to anybody read its source between these
+ * two.  Where the source is a view, the code in it must not run with the
+ * rights of whoever reads the model: the caller's right to SELECT is checked,
+ * and the view is read as its owner, which is what it does with the tables
+ * under it anyway.  42501 for a security_invoker view of another role, which
+ * can only be read as the caller.
+ */
+typedef struct SourceReading
+{
+	Oid			user;			/* the caller */
+	int			security;
+	int			guc_level;		/* 0: nothing was changed */
+} SourceReading;
+
+extern SourceReading SourceBeginReading(const Source *source);
+extern void SourceEndReading(const SourceReading *reading);
+
+/*
  * Called for each row.  "rated" is false where the rating is NULL.  Keys point
  * into the row.
  */
