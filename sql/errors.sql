@@ -96,6 +96,7 @@ SELECT expect.error($$CALL collab.retrain('e_model', options => '{"n_factors": 1
 SELECT expect.error($$SELECT collab.train('e_new', 'ratings', n_factors => 1, verbose => false); SELECT 1 / 0$$);
 RESET collab.max_memory;
 SELECT left(expect.error('SET collab.max_memory = 0'), 5), left(expect.error('SET collab.cache_size = -1'), 5);
+SELECT left(expect.error('SET collab.threads = 0'), 5), left(expect.error('SET collab.threads = 257'), 5);
 -- a training that blows up: the old generation stays
 SELECT expect.error($$UPDATE e_model_users SET factors = array_fill(3e38::real, '{3}'); UPDATE e_model_items SET factors = array_fill(3e38::real, '{3}');
 	CALL collab.retrain('e_model', warm_start => true, options => '{"y_range": null}')$$);

@@ -70,7 +70,7 @@ SELECT * FROM collab.models;
 
 -- The settings, which are there once the library is loaded.
 LOAD 'collab';
-SELECT name, setting, unit, context, short_desc
+SELECT name, CASE name WHEN 'collab.threads' THEN 'the cores' ELSE setting END AS setting, unit, context, short_desc
   FROM pg_settings
  WHERE name LIKE 'collab.%'
  ORDER BY name COLLATE "C";

@@ -10,6 +10,7 @@
 #include "server/cache.h"
 #include "server/compat.h"
 #include "server/host.h"
+#include "server/pool.h"
 
 #ifdef PG_MODULE_MAGIC_EXT
 PG_MODULE_MAGIC_EXT(.name = "collab", .version = "0.1.0");
@@ -40,6 +41,12 @@ _PG_init(void)
 							&collab_user_cache_size,
 							16 * 1024, 64, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("collab.threads",
+							"Threads that work on one call, the session's own included.",
+							"Results are the same with any number.",
+							&collab_threads,
+							DefaultThreads(), 1, CF_MAX_THREADS,
+							PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("collab");
 	CacheInit();
 }

@@ -11,7 +11,11 @@
 
 #include "core/cf_pool.h"
 
-/* Call "body" with a pool of collab.threads threads. */
+/*
+ * Call "body" with a pool of collab.threads threads.  It computes, and may
+ * raise errors, but runs no SQL: code that registers an exit callback of its
+ * own would be in the pool's way.
+ */
 extern void PoolDo(cf_host *host, void (*body) (cf_pool *pool, void *arg), void *arg);
 
 /* collab.threads; the calling backend's own counts. */
