@@ -30,6 +30,9 @@ AddWayOut(void *arg)
 		case ERRCODE_UNDEFINED_FUNCTION:
 		case ERRCODE_DATATYPE_MISMATCH:
 		case ERRCODE_INVALID_SCHEMA_NAME:
+		case ERRCODE_INVALID_NAME:
+		case ERRCODE_WRONG_OBJECT_TYPE:
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
 			errhint("%s", WAY_OUT);
 			break;
 		default:
@@ -177,7 +180,7 @@ SeenByAll(CachedModel *model, cf_host *host)
 	HostCheck(host, cf_seen_create(host, model->model.users.n_rows, &builder.seen));
 	reading = SourceBeginReading(&source);
 	SPI_connect();
-	SourceScan(&source, AddSeen, &builder);
+	SourceScan(&source, SOURCE_PAIRS, AddSeen, &builder);
 	SPI_finish();
 	SourceEndReading(&reading);
 	HostCheck(host, cf_seen_freeze(builder.seen));

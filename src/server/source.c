@@ -192,8 +192,8 @@ CheckKeyLength(const Source *source, const NameData *column, cf_key key)
 }
 
 static void
-ScanRow(const Source *source, const Datum *values, bool rated, RatingConsumer consume,
-		void *context)
+ScanRow(const Source *source, SourceUse use, const Datum *values, bool rated,
+		RatingConsumer consume, void *context)
 {
 	cf_key		user = KeyFromDatum(source->user_key.type, values[SOURCE_USER]);
 	cf_key		item = KeyFromDatum(source->item_key.type, values[SOURCE_ITEM]);
@@ -201,7 +201,7 @@ ScanRow(const Source *source, const Datum *values, bool rated, RatingConsumer co
 
 	CheckKeyLength(source, &source->user_column, user);
 	CheckKeyLength(source, &source->item_column, item);
-	if (rated)
+	if (rated && use == SOURCE_RATINGS)
 	{
 		rating = RatingFromDatum(source->rating_type, values[SOURCE_RATING]);
 		CheckRating(source, user, item, rating);
@@ -211,7 +211,7 @@ ScanRow(const Source *source, const Datum *values, bool rated, RatingConsumer co
 
 /* The rows of a fetch. */
 static void
-ScanBatch(const Source *source, RatingConsumer consume, void *context)
+ScanBatch(const Source *source, SourceUse use, RatingConsumer consume, void *context)
 {
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
@@ -219,9 +219,10 @@ ScanBatch(const Source *source, RatingConsumer consume, void *context)
 		bool		nulls[SOURCE_COLUMNS];
 
 		heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
-		if (nulls[SOURCE_USER] || nulls[SOURCE_ITEM])
+		if (!nulls[SOURCE_USER] && !nulls[SOURCE_ITEM])
+			ScanRow(source, use, values, !nulls[SOURCE_RATING], consume, context);
+		else if (use == SOURCE_RATINGS)
 			NullId(source, values, nulls);
-		ScanRow(source, values, !nulls[SOURCE_RATING], consume, context);
 	}
 }
 
@@ -246,7 +247,7 @@ CheckCursor(const Source *source, TupleDesc desc)
 }
 
 void
-SourceScan(const Source *source, RatingConsumer consume, void *context)
+SourceScan(const Source *source, SourceUse use, RatingConsumer consume, void *context)
 {
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "collab ratings batch",
 												ALLOCSET_DEFAULT_SIZES);
@@ -262,7 +263,7 @@ SourceScan(const Source *source, RatingConsumer consume, void *context)
 		SPI_cursor_fetch(portal, true, ROWS_PER_FETCH);
 		more = SPI_processed > 0;
 		previous = MemoryContextSwitchTo(batch);
-		ScanBatch(source, consume, context);
+		ScanBatch(source, use, consume, context);
 		MemoryContextSwitchTo(previous);
 		MemoryContextReset(batch);
 		SPI_freetuptable(SPI_tuptable);
@@ -301,7 +302,7 @@ SourceRead(const Source *source, cf_host *host, cf_ratings *ratings)
 {
 	RatingsBuilder builder = {.host = host, .ratings = ratings};
 
-	SourceScan(source, AddRating, &builder);
+	SourceScan(source, SOURCE_RATINGS, AddRating, &builder);
 	return builder.skipped;
 }
 

@@ -80,11 +80,18 @@ extern void SourceEndReading(const SourceReading *reading);
 typedef void (*RatingConsumer) (void *context, cf_key user, cf_key item, float4 rating,
 								bool rated);
 
-/*
- * Give every row to the consumer; SPI is connected.  A NULL id or a rating
- * that is not finite is an error.
- */
-extern void SourceScan(const Source *source, RatingConsumer consume, void *context);
+/* What a scan is for. */
+typedef enum SourceUse
+{
+	SOURCE_RATINGS,				/* a NULL id or a rating that is not finite is
+								 * an error */
+	SOURCE_PAIRS				/* who rated what: rows with a NULL id are
+								 * skipped, and ratings come as 0 */
+} SourceUse;
+
+/* Give every row to the consumer; SPI is connected. */
+extern void SourceScan(const Source *source, SourceUse use, RatingConsumer consume,
+					   void *context);
 
 /*
  * Add all ratings.  A NULL rating is skipped and counted, though its ids are
