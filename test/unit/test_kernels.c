@@ -86,6 +86,66 @@ check_adam(const cf_kernels *kernels, size_t n)
 	return good;
 }
 
+/* The rows' logits have the bits of dot() and of its sum with the two biases. */
+static bool
+check_logits(const cf_kernels *kernels, size_t n, size_t stride, size_t count)
+{
+	uint64_t	counter = n * 100 + count;
+	float	   *rows = malloc((count * stride + 1) * sizeof(float));
+	float	   *out = malloc((count + 1) * sizeof(float));
+	const float bias = (float) draw_unit(&counter);
+	bool		good = true;
+	size_t		j;
+
+	for (j = 0; j < count * stride; j++)
+		rows[j] = (float) (draw_unit(&counter) * 2 - 1) * (j % 7 == 0 ? 1e4f : 1.0f);
+	fill(n, n);
+	out[count] = GUARD;
+	kernels->logits(arrays[0], bias, rows, stride, n, count, out);
+	for (j = 0; j < count; j++)
+	{
+		const float *row = rows + j * stride;
+		float		logit = kernels->dot(arrays[0], row, n);
+
+		logit += bias;
+		logit += row[n];
+		good = good && memcmp(&logit, &out[j], sizeof(float)) == 0;
+	}
+	good = good && out[count] == GUARD;
+	free(rows);
+	free(out);
+	return good;
+}
+
+/* One element that reaches the bound, at each place; and what never does. */
+static bool
+check_any_at_least(const cf_kernels *kernels, size_t n)
+{
+	float	   *x = malloc((n + 1) * sizeof(float));
+	bool		good = true;
+	size_t		j;
+
+	for (j = 0; j <= n; j++)
+		x[j] = j % 5 == 0 ? NAN : j % 5 == 1 ? -INFINITY : -(float) j;
+	x[n] = INFINITY;
+	good = !kernels->any_at_least(x, n, 0.5f) && !kernels->any_at_least(x, n, NAN) &&
+		!kernels->any_at_least(x, n, INFINITY) &&
+		kernels->any_at_least(x, n, -INFINITY) == (n >= 2);
+	for (j = 0; j < n; j++)
+	{
+		float		held = x[j];
+
+		x[j] = 0.5f;
+		good = good && kernels->any_at_least(x, n, 0.5f) &&
+			!kernels->any_at_least(x, n, nextafterf(0.5f, 1.0f));
+		x[j] = INFINITY;
+		good = good && kernels->any_at_least(x, n, INFINITY);
+		x[j] = held;
+	}
+	free(x);
+	return good;
+}
+
 int
 main(void)
 {
@@ -99,6 +159,8 @@ main(void)
 		const cf_kernels *kernels = cf_kernels_level(level);
 		bool		linear = true;
 		bool		adam = true;
+		bool		logits = true;
+		bool		any = true;
 
 		if (kernels == NULL)
 		{
@@ -109,9 +171,14 @@ main(void)
 		{
 			linear = linear && check_linear(kernels, n);
 			adam = adam && check_adam(kernels, n);
+			logits = logits && check_logits(kernels, n, n + 1 + n % 4, n % 6) &&
+				check_logits(kernels, n, n + 4 - n % 4, 9);
+			any = any && check_any_at_least(kernels, n);
 		}
 		OK(linear, "%s: dot, axpy, axpby, axpy_pair", kernels->name);
 		OK(adam, "%s: adam_step", kernels->name);
+		OK(logits, "%s: logits", kernels->name);
+		OK(any, "%s: any_at_least", kernels->name);
 	}
 	return tap_done();
 }
