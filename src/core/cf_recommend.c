@@ -184,7 +184,12 @@ offer_item(ranking *r, uint32_t row, float logit)
 		return;
 	cf_topk_offer(top, score, row);
 	if (top->n == top->k && top->k > 0)
-		r->cutoff = fmaxf(r->cutoff, logit_floor(r->model, top->heap[0].score));
+	{
+		float		least = logit_floor(r->model, top->heap[0].score);
+
+		if (least > r->cutoff)
+			r->cutoff = least;
+	}
 }
 
 /* In the order of cf_model_predict(), so that the bits are the same. */
@@ -330,8 +335,8 @@ struct cf_recommender
 	const cf_model *model;
 	cf_host    *host;
 	const cf_blas *blas;
-	cf_pool    *pool;
 	const cf_seen *seen;
+	uint32_t	n_threads;
 	size_t		k;				/* at most the number of items */
 	cf_filter	filter;			/* for all users alike */
 	uint32_t	block_users;
@@ -352,8 +357,9 @@ struct cf_recommender
 
 /* Sizes that follow from the model: users and items of a task and of a batch. */
 static void
-plan_batches(cf_recommender *recommender, uint32_t n_threads)
+plan_batches(cf_recommender *recommender)
 {
+	uint32_t	n_threads = recommender->n_threads;
 	size_t		width = recommender->model->items.n_factors + 1;
 	size_t		users = (size_t) 4 * n_threads * BLOCK_USERS;
 	size_t		chunk = TASK_FLOPS / (2 * width * BLOCK_USERS);
@@ -379,7 +385,8 @@ cf_recommender_memory(const cf_model *model, size_t k, uint32_t n_threads)
 
 	r.model = model;
 	r.k = k < model->items.n_rows ? k : model->items.n_rows;
-	plan_batches(&r, n_threads);
+	r.n_threads = n_threads;
+	plan_batches(&r);
 	per_user = cf_size_add(per_user, cf_size_mul(r.k, sizeof(cf_scored)));
 	return cf_size_add(cf_size_mul(r.batch_users, per_user),
 					   cf_size_mul((size_t) n_threads * r.block_users,
@@ -424,7 +431,7 @@ take_arrays(cf_recommender *r)
 {
 	cf_host    *host = r->host;
 	size_t		users = r->batch_users;
-	size_t		tile_rows = (size_t) cf_pool_threads(r->pool) * r->block_users;
+	size_t		tile_rows = (size_t) r->n_threads * r->block_users;
 
 	if ((r->batch.n = cf_alloc(host, users, sizeof(size_t))) == NULL ||
 		(r->batch.best = cf_alloc(host, users, cf_size_mul(r->k, sizeof(cf_scored)))) == NULL ||
@@ -436,8 +443,8 @@ take_arrays(cf_recommender *r)
 }
 
 cf_status
-cf_recommender_create(const cf_model *model, cf_host *host, const cf_blas *blas, cf_pool *pool,
-					  size_t k, const cf_seen *seen, const cf_filter *filter,
+cf_recommender_create(const cf_model *model, cf_host *host, const cf_blas *blas,
+					  uint32_t n_threads, size_t k, const cf_seen *seen, const cf_filter *filter,
 					  cf_recommender **recommender)
 {
 	cf_recommender *r = cf_alloc(host, 1, sizeof(cf_recommender));
@@ -450,13 +457,13 @@ cf_recommender_create(const cf_model *model, cf_host *host, const cf_blas *blas,
 	r->model = model;
 	r->host = host;
 	r->blas = blas;
-	r->pool = pool;
+	r->n_threads = n_threads;
 	r->seen = seen;
 	r->k = k < model->items.n_rows ? k : model->items.n_rows;
 	r->filter = *filter;
-	plan_batches(r, cf_pool_threads(pool));
+	plan_batches(r);
 
-	status = cf_check_memory(host, cf_recommender_memory(model, k, cf_pool_threads(pool)));
+	status = cf_check_memory(host, cf_recommender_memory(model, k, n_threads));
 	if (status == CF_OK)
 		status = take_arrays(r);
 	if (status == CF_OK)
@@ -608,7 +615,7 @@ finish_block(void *context, size_t index, uint32_t thread)
 }
 
 cf_status
-cf_recommender_next(cf_recommender *r, cf_batch *batch)
+cf_recommender_next(cf_recommender *r, cf_pool *pool, cf_batch *batch)
 {
 	uint32_t	n_items = r->model->items.n_rows;
 	uint32_t	left = r->model->users.n_rows - r->done;
@@ -627,10 +634,10 @@ cf_recommender_next(cf_recommender *r, cf_batch *batch)
 	{
 		r->chunk_n = n_items - r->chunk_first < r->chunk_items ? n_items - r->chunk_first :
 			r->chunk_items;
-		status = cf_pool_run(r->pool, score_block, r, n_blocks);
+		status = cf_pool_run(pool, score_block, r, n_blocks);
 	}
 	if (status == CF_OK)
-		status = cf_pool_run(r->pool, finish_block, r, n_blocks);
+		status = cf_pool_run(pool, finish_block, r, n_blocks);
 	r->done += r->batch.n_users;
 	*batch = r->batch;
 	return status;

@@ -65,16 +65,20 @@ extern size_t cf_recommender_memory(const cf_model *model, size_t k, uint32_t n_
 
 /*
  * Recommend k items to each of the model's users, in blocks of users by
- * sgemm on the pool's threads.  "seen", if not NULL, tells for each user row
+ * sgemm, on at most n_threads threads.  "seen", if not NULL, tells for each user row
  * which items to leave out; of the filter only min_ratings and min_score
  * count.  Nothing depends on the number of threads.
  */
 extern cf_status cf_recommender_create(const cf_model *model, cf_host *host, const cf_blas *blas,
-									   cf_pool *pool, size_t k, const cf_seen *seen,
+									   uint32_t n_threads, size_t k, const cf_seen *seen,
 									   const cf_filter *filter, cf_recommender **recommender);
 
-/* The next users; batch->n_users is 0 when all are done.  Valid until the next call. */
-extern cf_status cf_recommender_next(cf_recommender *recommender, cf_batch *batch);
+/*
+ * The next users; batch->n_users is 0 when all are done.  Valid until the next
+ * call.  The pool is needed for the call alone.
+ */
+extern cf_status cf_recommender_next(cf_recommender *recommender, cf_pool *pool,
+									 cf_batch *batch);
 extern void cf_recommender_destroy(cf_recommender *recommender);
 
 #endif							/* CF_RECOMMEND_H */

@@ -198,16 +198,19 @@ typedef struct RecommendAll
 	FunctionCallInfo fcinfo;
 	CachedModel *model;
 	cf_host    *host;
-	const cf_blas *blas;
 	cf_seen    *seen;			/* NULL: nothing is left out */
+	cf_recommender *recommender;
+	cf_batch	batch;
 	size_t		k;
 	IdType		user_type;
 	IdType		item_type;
 } RecommendAll;
 
 static void
-AddBatch(RecommendAll *run, const cf_batch *batch)
+AddBatch(RecommendAll *run)
 {
+	const cf_batch *batch = &run->batch;
+
 	for (uint32 u = 0; u < batch->n_users; u++)
 		for (size_t i = 0; i < batch->n[u]; i++)
 		{
@@ -224,22 +227,29 @@ AddBatch(RecommendAll *run, const cf_batch *batch)
 		}
 }
 
+/* The part that threads do, which runs no SQL. */
 static void
-RecommendToAll(cf_pool *pool, void *arg)
+NextBatch(cf_pool *pool, void *arg)
 {
 	RecommendAll *run = arg;
-	cf_filter	filter = cf_filter_default();
-	cf_recommender *recommender;
-	cf_batch	batch;
 
-	HostCheck(run->host, cf_recommender_create(&run->model->model, run->host, run->blas, pool,
-											   run->k, run->seen, &filter, &recommender));
+	HostCheck(run->host, cf_recommender_next(run->recommender, pool, &run->batch));
+}
+
+static void
+RecommendToAll(RecommendAll *run)
+{
+	cf_filter	filter = cf_filter_default();
+
+	HostCheck(run->host, cf_recommender_create(&run->model->model, run->host, Blas(),
+											   collab_threads, run->k, run->seen, &filter,
+											   &run->recommender));
 	do
 	{
-		HostCheck(run->host, cf_recommender_next(recommender, &batch));
-		AddBatch(run, &batch);
-	} while (batch.n_users > 0);
-	cf_recommender_destroy(recommender);
+		PoolDo(run->host, NextBatch, run);
+		AddBatch(run);
+	} while (run->batch.n_users > 0);
+	cf_recommender_destroy(run->recommender);
 }
 
 /* user_type: number of that argument, or -1; item_type follows it. */
@@ -258,10 +268,9 @@ RecommendEach(FunctionCallInfo fcinfo, int user_type, int exclude_seen)
 	run.user_type = IdResultType(fcinfo, user_type, run.model, USERS, call);
 	run.item_type = IdResultType(fcinfo, user_type < 0 ? -1 : user_type + 1, run.model, ITEMS, call);
 	run.host = HostCreate(CurrentMemoryContext, MaxMemory());
-	run.blas = Blas();
 	if (PG_GETARG_BOOL(exclude_seen))
 		run.seen = SeenByAll(run.model, run.host);
-	PoolDo(run.host, RecommendToAll, &run);
+	RecommendToAll(&run);
 	return (Datum) 0;
 }
 

@@ -443,11 +443,12 @@ recommend_to_all(const run *run, bool *right)
 	cf_batch	batch;
 	cf_status	status;
 
-	status = cf_recommender_create(run->model, run->host, &blas, run->pool, run->k, run->seen,
-								   &run->filter, &recommender);
+	status = cf_recommender_create(run->model, run->host, &blas, cf_pool_threads(run->pool),
+								   run->k, run->seen, &run->filter, &recommender);
 	if (status != CF_OK)
 		return recommender == NULL ? status : CF_NO_CONVERGENCE;
-	while ((status = cf_recommender_next(recommender, &batch)) == CF_OK && batch.n_users > 0)
+	while ((status = cf_recommender_next(recommender, run->pool, &batch)) == CF_OK &&
+		   batch.n_users > 0)
 	{
 		if (right != NULL)
 			*right = *right && batch.first == done && batch_is_right(run, &batch);
