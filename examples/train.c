@@ -13,7 +13,7 @@ int
 main(void)
 {
 	cf_settings settings = {.n_factors = 50, .n_epochs = 5, .wd = 0.1, .seed = 42, .use_bias = true,
-	.use_range = true, .cycle = {5e-3, 0.25, 25, 1e5, 0.85, 0.95}};
+	.use_range = true, .schedule.cycle = {5e-3, 0.25, 25, 1e5, 0.85, 0.95}};
 	cf_host		host;
 	cf_ratings *ratings;
 	cf_model	model;

@@ -1,6 +1,6 @@
 /*
  * cf_schedule.c
- *	  The one-cycle schedule of learning rate and momentum.
+ *	  Learning rate and momentum over a training.
  */
 #include <math.h>
 
@@ -25,14 +25,23 @@ one_cycle(const cf_one_cycle *cycle, double x, double start, double peak, double
 }
 
 double
-cf_one_cycle_rate(const cf_one_cycle *cycle, double x)
+cf_schedule_rate(const cf_schedule *schedule, double x)
 {
+	const cf_one_cycle *cycle = &schedule->cycle;
+	const cf_sweep *sweep = &schedule->sweep;
+
+	if (schedule->kind == CF_SCHEDULE_SWEEP)
+		return sweep->start * pow(sweep->end / sweep->start, x);
 	return one_cycle(cycle, x, cycle->lr_max / cycle->div_start, cycle->lr_max,
 					 cycle->lr_max / cycle->div_final);
 }
 
 double
-cf_one_cycle_momentum(const cf_one_cycle *cycle, double x)
+cf_schedule_momentum(const cf_schedule *schedule, double x)
 {
+	const cf_one_cycle *cycle = &schedule->cycle;
+
+	if (schedule->kind == CF_SCHEDULE_SWEEP)
+		return schedule->sweep.momentum;
 	return one_cycle(cycle, x, cycle->mom_high, cycle->mom_low, cycle->mom_high);
 }

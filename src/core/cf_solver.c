@@ -63,8 +63,8 @@ cf_training_memory(const cf_solver *solver, const cf_settings *settings,
 {
 	size_t		bytes = cf_block_memory(1, sizeof(cf_training));
 
-	bytes = cf_size_add(bytes, cf_side_memory(n_users, settings->n_factors));
-	bytes = cf_size_add(bytes, cf_side_memory(n_items, settings->n_factors));
+	bytes = cf_size_add(bytes, cf_side_memory(n_users, cf_user_factors(settings)));
+	bytes = cf_size_add(bytes, cf_side_memory(n_items, cf_item_factors(settings)));
 	return cf_size_add(bytes, solver->memory(settings, n_users, n_items, n_train));
 }
 
@@ -79,10 +79,10 @@ set_model(cf_model *model, const cf_settings *settings, const cf_ratings *rating
 }
 
 static cf_status
-make_side(cf_side *side, cf_host *host, const cf_settings *settings, const int64_t *counts,
+make_side(cf_side *side, cf_host *host, uint32_t n_factors, const int64_t *counts,
 		  uint32_t n_rows)
 {
-	cf_status	status = cf_side_create(side, host, n_rows, settings->n_factors);
+	cf_status	status = cf_side_create(side, host, n_rows, n_factors);
 
 	if (status == CF_OK && n_rows > 0)
 		memcpy(side->n_ratings, counts, n_rows * sizeof(int64_t));
@@ -97,11 +97,11 @@ make_model(const cf_settings *settings, const cf_ratings *ratings, cf_model *mod
 	cf_status	status;
 
 	set_model(model, settings, ratings);
-	status = make_side(&model->users, model->host, settings, ratings->user_counts,
-					   cf_dict_count(ratings->users));
+	status = make_side(&model->users, model->host, cf_user_factors(settings),
+					   ratings->user_counts, cf_dict_count(ratings->users));
 	if (status == CF_OK)
-		status = make_side(&model->items, model->host, settings, ratings->item_counts,
-						   cf_dict_count(ratings->items));
+		status = make_side(&model->items, model->host, cf_item_factors(settings),
+						   ratings->item_counts, cf_dict_count(ratings->items));
 	if (status == CF_OK)
 		status = cf_model_start(model, settings->seed, CF_ADAM_START);
 	if (status == CF_OK && warm != NULL)
@@ -213,7 +213,7 @@ cf_training_epoch(cf_training *training, cf_epoch *report)
 	cf_status	status;
 
 	report->epoch = training->epoch;
-	status = training->solver->epoch(training->state, training->epoch, &report->train_loss);
+	status = training->solver->epoch(training->state, &report->train_loss);
 	if (status != CF_OK)
 		return status;
 	training->epoch++;
@@ -223,6 +223,12 @@ cf_training_epoch(cf_training *training, cf_epoch *report)
 	if (status != CF_OK)
 		return status;
 	return check_finite(training, report);
+}
+
+cf_status
+cf_training_step(cf_training *training, double *loss)
+{
+	return training->solver->step(training->state, loss);
 }
 
 void

@@ -11,6 +11,10 @@
  *	 cf_training_begin	->  cf_training_epoch, n_epochs times  ->  cf_training_end
  *
  * Between epochs the caller may read the model and do work of its own.
+ *
+ * A caller that wants the loss of every single step, as a learning-rate range
+ * test does, sets n_steps and calls cf_training_step() that often instead;
+ * the model is then not fit to be read.
  */
 #ifndef CF_SOLVER_H
 #define CF_SOLVER_H
@@ -22,11 +26,14 @@
 typedef struct cf_settings
 {
 	uint32_t	n_factors;
+	uint32_t	user_factors;	/* 0: n_factors.  A dot product needs as many */
+	uint32_t	item_factors;	/* on both sides */
 	uint32_t	n_epochs;
+	uint32_t	n_steps;		/* of the schedule; 0: those of n_epochs */
 	uint32_t	batch_size;		/* 0: the default; more than the training
 								 * ratings: all of them */
 	double		wd;				/* decoupled weight decay */
-	cf_one_cycle cycle;
+	cf_schedule schedule;
 	uint64_t	seed;
 	bool		use_bias;
 	bool		use_range;
@@ -46,11 +53,30 @@ typedef struct cf_solver
 	cf_status	(*begin) (const cf_settings *settings, cf_ratings *ratings,
 						  cf_model *model, void **state);
 
-	/* One epoch; *loss is the mean squared error met on the way. */
-	cf_status	(*epoch) (void *state, uint32_t epoch, double *loss);
+	/* The next epoch; *loss is the mean squared error met on the way. */
+	cf_status	(*epoch) (void *state, double *loss);
+
+	/*
+	 * One step of the schedule, such as a batch; *loss is its mean squared
+	 * error before the step.  NULL: the solver has no such steps.
+	 */
+	cf_status	(*step) (void *state, double *loss);
 
 	void		(*end) (void *state);
 } cf_solver;
+
+/* Factors of an embedding of either side. */
+static inline uint32_t
+cf_user_factors(const cf_settings *settings)
+{
+	return settings->user_factors > 0 ? settings->user_factors : settings->n_factors;
+}
+
+static inline uint32_t
+cf_item_factors(const cf_settings *settings)
+{
+	return settings->item_factors > 0 ? settings->item_factors : settings->n_factors;
+}
 
 /* "adam"; NULL when there is none of that name. */
 extern const cf_solver *cf_solver_named(const char *name);
@@ -87,6 +113,12 @@ extern cf_status cf_training_begin(const cf_solver *solver, const cf_settings *s
 
 /* The next epoch.  CF_NOT_FINITE when a loss is not a number. */
 extern cf_status cf_training_epoch(cf_training *training, cf_epoch *report);
+
+/*
+ * The next step instead, at most settings->n_steps times; any loss is CF_OK.
+ * Only for solvers that have steps.
+ */
+extern cf_status cf_training_step(cf_training *training, double *loss);
 
 /* Give back all but ratings and model, which is complete after the last epoch. */
 extern void cf_training_end(cf_training *training);

@@ -460,12 +460,12 @@ OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings)
 	settings.n_epochs = options->n_epochs;
 	settings.batch_size = (uint32) Min(batch_size, ratings->n_train);
 	settings.wd = options->wd;
-	settings.cycle.lr_max = options->lr_max;
-	settings.cycle.pct_start = options->pct_start;
-	settings.cycle.div_start = options->div_start;
-	settings.cycle.div_final = options->div_final;
-	settings.cycle.mom_low = options->mom_low;
-	settings.cycle.mom_high = options->mom_high;
+	settings.schedule.cycle.lr_max = options->lr_max;
+	settings.schedule.cycle.pct_start = options->pct_start;
+	settings.schedule.cycle.div_start = options->div_start;
+	settings.schedule.cycle.div_final = options->div_final;
+	settings.schedule.cycle.mom_low = options->mom_low;
+	settings.schedule.cycle.mom_high = options->mom_high;
 	settings.seed = (uint64) options->seed;
 	settings.use_bias = options->use_bias;
 	settings.use_range = options->range_mode != RANGE_NONE;

@@ -7,7 +7,7 @@
 #include "cf_adam.h"
 
 static const cf_settings recipe = {.n_factors = 4, .n_epochs = 5, .batch_size = 16, .wd = 0.1,
-	.cycle = {5e-3, 0.25, 25, 1e5, 0.85, 0.95}, .seed = 42, .use_bias = true, .use_range = true,
+	.schedule.cycle = {5e-3, 0.25, 25, 1e5, 0.85, 0.95}, .seed = 42, .use_bias = true, .use_range = true,
 .low = 0, .high = 5.5f};
 
 /* ---------- data ---------- */
@@ -218,8 +218,8 @@ static void
 dense_step(dense *d, const cf_settings *s, uint32_t steps)
 {
 	double		x = (double) d->step / steps;
-	double		lr = cf_one_cycle_rate(&s->cycle, x);
-	double		beta = cf_one_cycle_momentum(&s->cycle, x);
+	double		lr = cf_schedule_rate(&s->schedule, x);
+	double		beta = cf_schedule_momentum(&s->schedule, x);
 	double		t = d->step + 1;
 	size_t		j;
 
@@ -323,7 +323,7 @@ test_against_dense(void)
 	test_dense("no range", s, 3000, 1e-2);
 	s = recipe;
 	s.batch_size = 1;
-	s.cycle.lr_max = 1e-3;
+	s.schedule.cycle.lr_max = 1e-3;
 	test_dense("batches of 1: long waits", s, 3000, 1e-2);
 	s = recipe;
 	s.batch_size = 3000;
@@ -331,7 +331,7 @@ test_against_dense(void)
 	test_dense("one batch: no waits", s, 3000, 1e-4);
 	s = recipe;
 	s.wd = 0;
-	s.cycle.mom_low = s.cycle.mom_high = 0;
+	s.schedule.cycle.mom_low = s.schedule.cycle.mom_high = 0;
 	test_dense("no decay, no momentum", s, 3000, 1e-4);
 	s = recipe;
 	s.wd = 20;
@@ -395,6 +395,61 @@ test_determinism(void)
 	OK(host.used == 0, "all given back");
 }
 
+/* Single steps are the batches of the epochs; the schedule ends with them. */
+static void
+test_steps(void)
+{
+	cf_settings s = recipe;
+	cf_host		host;
+	cf_model	model;
+	cf_training *training;
+	cf_epoch	report;
+	cf_ratings *ratings;
+	double		loss,
+				sum = 0,
+				first = 0;
+	bool		good = true;
+	uint32_t	j;
+
+	cf_host_init(&host);
+	cf_model_init(&model, &host);
+	ratings = make_ratings(&host, 500, 20, 20, 0, 0);
+	s.n_steps = 2 * 500 / 16;
+	if (cf_training_begin(&cf_adam, &s, ratings, &model, NULL, NULL, &training) != CF_OK)
+		abort();
+	for (j = 0; j < s.n_steps; j++)
+	{
+		good = good && cf_training_step(training, &loss) == CF_OK && isfinite(loss);
+		sum += loss;
+		if (j == 500 / 16 - 1)
+			first = sum / (j + 1);
+	}
+	OK(good && cf_training_step(training, &loss) == CF_TOO_MANY, "as many steps as were asked for");
+	cf_training_end(training);
+	cf_model_release(&model);
+	s.n_steps = 0;
+	s.n_epochs = 2;
+	if (cf_training_begin(&cf_adam, &s, ratings, &model, NULL, NULL, &training) != CF_OK ||
+		cf_training_epoch(training, &report) != CF_OK)
+		abort();
+	OK(fabs(report.train_loss - first) < 1e-12, "they are those of the epochs");
+	OK(cf_training_epoch(training, &report) == CF_OK &&
+	   fabs(report.train_loss - (2 * sum / s.n_epochs / (500 / 16) - first)) < 1e-3,
+	   "also across epochs, but for waits that end with them");
+	cf_training_end(training);
+	cf_model_release(&model);
+	s.n_steps = 40;				/* the second epoch is cut short */
+	s.schedule = (cf_schedule) {.kind = CF_SCHEDULE_SWEEP, .sweep = {1e-7, 10, 0.9}};
+	if (cf_training_begin(&cf_adam, &s, ratings, &model, NULL, NULL, &training) != CF_OK)
+		abort();
+	OK(cf_training_epoch(training, &report) == CF_OK && cf_training_epoch(training, &report) == CF_OK &&
+	   cf_training_epoch(training, &report) == CF_TOO_MANY, "epochs end with the steps");
+	cf_training_end(training);
+	cf_model_release(&model);
+	cf_ratings_destroy(ratings);
+	OK(host.used == 0, "all given back");
+}
+
 static void
 test_recovery(void)
 {
@@ -411,13 +466,13 @@ test_recovery(void)
 	for (j = ratings->n_train; j < ratings->n_rows; j++)
 		mean_loss += pow(ratings->rows[j].value - ratings->mean, 2) / (double) ratings->n_valid;
 	s.n_epochs = 20;
-	s.cycle.lr_max = 2e-2;
+	s.schedule.cycle.lr_max = 2e-2;
 	OK(train(&host, &s, ratings, &model, &last) == CF_OK && last.valid_loss < 0.2 * mean_loss,
 	   "planted structure is found: %.4f, the mean gives %.4f", last.valid_loss, mean_loss);
 	OK(last.epoch == s.n_epochs - 1 && last.train_loss < mean_loss, "report");
 	cf_model_release(&model);
 	s.use_range = false;
-	s.cycle.lr_max = 1e30;
+	s.schedule.cycle.lr_max = 1e30;
 	OK(train(&host, &s, ratings, &model, &last) == CF_NOT_FINITE, "diverging is found out");
 	cf_model_release(&model);
 	s.use_range = true;
@@ -579,6 +634,7 @@ main(void)
 		test_gradient(j & 1, j & 2);
 	test_against_dense();
 	test_determinism();
+	test_steps();
 	test_recovery();
 	test_stops();
 	test_failures();
