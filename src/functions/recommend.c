@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 #include "core/cf_recommend.h"
@@ -256,7 +257,7 @@ RecommendToAll(RecommendAll *run)
 static Datum
 RecommendEach(FunctionCallInfo fcinfo, int user_type, int exclude_seen)
 {
-	static const char *const call = "collab.recommend_all(model, k, NULL::user_type, NULL::item_type)";
+	const char *call;
 	RecommendAll run = {.fcinfo = fcinfo};
 
 	run.k = PositiveArgument(fcinfo, 1, "k");
@@ -265,6 +266,9 @@ RecommendEach(FunctionCallInfo fcinfo, int user_type, int exclude_seen)
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	run.model = CachedModelGet(fcinfo->flinfo, PG_GETARG_OID(0), NEED_USERS | NEED_ITEMS);
+	call = psprintf("collab.recommend_all(model, k, NULL::%s, NULL::%s)",
+					format_type_be(run.model->users.key_type.type),
+					format_type_be(run.model->items.key_type.type));
 	run.user_type = IdResultType(fcinfo, user_type, run.model, USERS, call);
 	run.item_type = IdResultType(fcinfo, user_type < 0 ? -1 : user_type + 1, run.model, ITEMS, call);
 	run.host = HostCreate(CurrentMemoryContext, MaxMemory());
