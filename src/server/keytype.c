@@ -111,7 +111,7 @@ KeyOutOfRange(Oid type, int64 number)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-			 errmsg("item id " INT64_FORMAT " is out of range for type %s",
+			 errmsg("id " INT64_FORMAT " is out of range for type %s",
 					number, format_type_be(type)),
 			 errhint("Ask for ids of type bigint.")));
 }
