@@ -160,6 +160,13 @@ LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION collab.predict(regclass, text, "any")
 IS 'predicted rating; a user id given as text is read as the model''s key type';
 
+CREATE FUNCTION collab.score(user_bias real, user_factors real[], item_bias real, item_factors real[], y_range real[] DEFAULT NULL)
+RETURNS real
+AS 'MODULE_PATHNAME', 'collab_score'
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION collab.score(real, real[], real, real[], real[])
+IS 'predicted rating of two embeddings that were trained, within the model''s y_range; NULL y_range: no range';
+
 --
 -- Explanation
 --
@@ -287,6 +294,20 @@ LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
 COMMENT ON FUNCTION collab.movie_bias(regclass, integer, anyelement, boolean, bigint)
 IS 'items of highest (or lowest) bias, for item ids of the type of item_type, which is NULL::the_type';
 
+CREATE FUNCTION collab.user_bias(model regclass, k integer DEFAULT 10, lowest boolean DEFAULT false, min_ratings bigint DEFAULT 1)
+RETURNS TABLE (rank integer, user_id bigint, bias real, n_ratings bigint)
+AS 'MODULE_PATHNAME', 'collab_user_bias'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION collab.user_bias(regclass, integer, boolean, bigint)
+IS 'users of highest (or lowest) bias: milder (or more severe) than their tastes and what they rated explain';
+
+CREATE FUNCTION collab.user_bias(model regclass, k integer, user_type anyelement, lowest boolean DEFAULT false, min_ratings bigint DEFAULT 1)
+RETURNS TABLE (rank integer, user_id anyelement, bias real, n_ratings bigint)
+AS 'MODULE_PATHNAME', 'collab_user_bias_typed'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION collab.user_bias(regclass, integer, anyelement, boolean, bigint)
+IS 'users of highest (or lowest) bias, for user ids of the type of user_type, which is NULL::the_type';
+
 --
 -- Neighbours
 --
@@ -303,6 +324,20 @@ AS 'MODULE_PATHNAME', 'collab_cosine_similar'
 LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
 COMMENT ON FUNCTION collab.cosine_similar(regclass, text, integer)
 IS 'items whose factors point the same way as those of the item, nearest first; ids as text';
+
+CREATE FUNCTION collab.similar_users(model regclass, user_id anyelement, k integer DEFAULT 10)
+RETURNS TABLE (user_id anyelement, similarity real)
+AS 'MODULE_PATHNAME', 'collab_similar_users'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION collab.similar_users(regclass, anyelement, integer)
+IS 'users whose factors point the same way as those of the user, nearest first';
+
+CREATE FUNCTION collab.similar_users(model regclass, user_id text, k integer DEFAULT 10)
+RETURNS TABLE (user_id text, similarity real)
+AS 'MODULE_PATHNAME', 'collab_similar_users'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION collab.similar_users(regclass, text, integer)
+IS 'users whose factors point the same way as those of the user, nearest first; ids as text';
 
 CREATE FUNCTION collab.cosine_similarity(a real[], b real[])
 RETURNS real
@@ -334,6 +369,27 @@ AS 'MODULE_PATHNAME', 'collab_pca_explained'
 LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 2;
 COMMENT ON FUNCTION collab.pca_explained(regclass, integer, integer)
 IS 'variance of each principal component and its share of the whole';
+
+CREATE FUNCTION collab.pca_project_users(model regclass, n_components integer DEFAULT 2, top integer DEFAULT NULL)
+RETURNS TABLE (user_id bigint, components real[], n_ratings bigint)
+AS 'MODULE_PATHNAME', 'collab_pca_project_users'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 1000;
+COMMENT ON FUNCTION collab.pca_project_users(regclass, integer, integer)
+IS 'users (or only the top with most ratings) in the plane of the principal components of their factors';
+
+CREATE FUNCTION collab.pca_project_users(model regclass, n_components integer, user_type anyelement, top integer DEFAULT NULL)
+RETURNS TABLE (user_id anyelement, components real[], n_ratings bigint)
+AS 'MODULE_PATHNAME', 'collab_pca_project_users_typed'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 1000;
+COMMENT ON FUNCTION collab.pca_project_users(regclass, integer, anyelement, integer)
+IS 'users in the plane of the principal components, for user ids of the type of user_type, which is NULL::the_type';
+
+CREATE FUNCTION collab.pca_explained_users(model regclass, n_components integer DEFAULT 2, top integer DEFAULT NULL)
+RETURNS TABLE (component integer, variance double precision, ratio double precision)
+AS 'MODULE_PATHNAME', 'collab_pca_explained_users'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 2;
+COMMENT ON FUNCTION collab.pca_explained_users(regclass, integer, integer)
+IS 'variance of each principal component of the users'' factors and its share of the whole';
 
 --
 -- Error measures.  The state is {count, sum}, a real type, so that partial

@@ -1,6 +1,6 @@
 --
 -- collab.predict(): every prediction is what its formula says of the
--- embedding tables, wherever it is called.
+-- embedding tables, wherever it is called; and collab.score(), that formula.
 --
 CREATE TABLE p_models (model text PRIMARY KEY, use_bias boolean, y_range real[], valid_pct double precision);
 INSERT INTO p_models VALUES
@@ -68,6 +68,50 @@ SELECT collab.mse(rating, collab.predict('p_given', user_id, item_id)) < 0.5 * v
 -- (with every rating trained on, and measured while the last, small steps were taken)
 SELECT abs(collab.mse(r.rating, collab.predict('p_given', user_id, item_id)) / (SELECT train_loss[8] FROM p_given) - 1) < 0.1 AS about_the_last_loss
   FROM ratings r;
+
+-- collab.score(): of trained rows the same to the bit, by a join of the tables.
+CREATE FUNCTION expect.scores(model regclass) RETURNS TABLE (user_id integer, item_id integer, score real)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	h collab.model := expect.head(model);
+BEGIN
+	RETURN QUERY EXECUTE format(
+		'SELECT u.user_id, i.item_id, collab.score(u.bias, u.factors, i.bias, i.factors, $1)'
+		'  FROM %s u, %s i WHERE u.n_ratings > 0 AND i.n_ratings > 0', h.users, h.items)
+		USING h.y_range;
+END $$;
+SELECT model, count(*) > 100 AS some, count(*) FILTER (WHERE float4send(s.score) <> float4send(collab.predict(model::regclass, s.user_id, s.item_id))) AS differ
+  FROM p_models m, LATERAL expect.scores(model::regclass) s GROUP BY model ORDER BY model;
+SELECT count(*), count(*) FILTER (WHERE collab.score(u.bias, u.factors, i.bias, i.factors, h.y_range) <> collab.predict('p_given', u.user_id, i.item_id)) AS differ
+  FROM p_given_users u, p_given_items i, expect.head('p_given') h;
+-- the best items for a user, without the model
+SELECT array_agg(item_id ORDER BY s DESC, item_id) = array_agg(item_id ORDER BY collab.predict('p_given', 5, item_id) DESC, item_id) AS same_order
+  FROM (SELECT i.item_id, collab.score(user_bias => u.bias, user_factors => u.factors, item_bias => i.bias, item_factors => i.factors, y_range => '{0,5.5}') AS s
+          FROM p_given_users u, p_given_items i WHERE u.user_id = 5) s;
+-- by hand: 1 * 3 + 2 * 4 + 0.5 + 0.25
+SELECT collab.score(0.5, '{1,2}', 0.25, '{3,4}') AS by_hand, collab.score(0.5, '{1,2}', 0.25, '{3,4}', NULL) AS no_range, pg_typeof(collab.score(0, '{1}', 0, '{1}'));
+SELECT collab.score(0.5, '{1}', -2.5, '{2}', '{1,5}') AS middle, round(collab.score(1, '{}', 0, '{}', '{0,1}')::numeric, 6) AS sigmoid, collab.score(1, '{}', 2, '{}') AS biases;
+SELECT collab.score(0, '{100}', 0, '{100}', '{0.5,5.5}') AS high, collab.score(0, '{100}', 0, '{-100}', '{0.5,5.5}') AS low, collab.score(0, '{0}', 0, '{0}', '{-3e38,3e38}') AS wide;
+SELECT collab.score(0, '[0:1]={1,2}', 0, '[5:6]={3,4}') AS bounds, collab.score(0, '{1}', 0, '{0}', '[3:4]={1,5}') AS bounds;
+SELECT collab.score('NaN', '{1}', 0, '{1}', '{1,5}') AS nan, collab.score(0, '{Infinity}', 0, '{1}', '{1,5}') AS infinite, collab.score(0, '{Infinity}', 0, '{1}') AS infinite;
+-- out of line
+CREATE TABLE p_wide (factors real[]);
+ALTER TABLE p_wide ALTER factors SET STORAGE EXTERNAL;
+INSERT INTO p_wide SELECT array_fill(0.5::real, ARRAY[4000]);
+SELECT collab.score(1, factors, 2, factors) FROM p_wide;
+-- NULL is no score, but no range
+SELECT collab.score(NULL, '{1}', 0, '{1}') AS "null", collab.score(0, NULL, 0, '{1}') AS "null", collab.score(0, '{1}', NULL, '{1}') AS "null", collab.score(0, '{1}', 0, NULL, '{1,5}') AS "null",
+       collab.score(NULL, '{1}', 0, '{1,2}', '{5,1}') AS "null";
+SELECT expect.error($$SELECT collab.score(0, '{1,2}', 0, '{1,2,3}')$$);
+SELECT expect.error($$SELECT collab.score(0, '{1}', 0, '{}')$$);
+SELECT expect.error($$SELECT collab.score(0, '{1,NULL}', 0, '{1,2}')$$);
+SELECT expect.error($$SELECT collab.score(0, '{1,2}', 0, '{NULL,2}')$$);
+SELECT expect.error($$SELECT collab.score(0, '{{1,2}}', 0, '{{1,2}}')$$);
+SELECT r, expect.error(format('SELECT collab.score(0, %L, 0, %L, %L)', '{1}', '{1}', r)) AS error
+  FROM unnest(ARRAY['{}', '{1}', '{1,2,3}', '{5,1}', '{1,1}', '{NULL,5}', '{1,NULL}', '{NaN,5}', '{1,NaN}', '{-Infinity,5}', '{1,Infinity}', '{{1,5}}', '{{1},{5}}']) r;
+-- it is immutable
+CREATE INDEX p_scored ON p_given_items (collab.score(0, '{1,0,0,0,0,0}', bias, factors));
+DROP INDEX p_scored;
 
 -- Within queries
 SELECT pg_typeof(collab.predict('p_given', 1, 1));
@@ -201,6 +245,7 @@ RESET jit_inline_above_cost;
 RESET jit_optimize_above_cost;
 
 DROP VIEW p_view;
+DROP TABLE p_wide;
 DROP FUNCTION p_sql;
 SELECT count(collab.drop_model(model)) FROM collab.models;
 DROP SCHEMA p_schema;

@@ -1,6 +1,7 @@
 /*
  * bias.c
- *	  collab.movie_bias(): items ranked by learned bias.
+ *	  collab.movie_bias(), collab.user_bias(): items, or users, ranked by
+ *	  learned bias.
  */
 #include "postgres.h"
 
@@ -12,23 +13,27 @@
 
 COLLAB_FUNCTION(collab_movie_bias);
 COLLAB_FUNCTION(collab_movie_bias_typed);
+COLLAB_FUNCTION(collab_user_bias);
+COLLAB_FUNCTION(collab_user_bias_typed);
 
 static void
-OfferBiases(cf_topk *top, const cf_side *items, bool lowest, int64 min_ratings)
+OfferBiases(cf_topk *top, const cf_side *rows, bool lowest, int64 min_ratings)
 {
-	for (uint32 row = 0; row < items->n_rows; row++)
+	for (uint32 row = 0; row < rows->n_rows; row++)
 	{
-		float		bias = cf_side_bias(items, row);
+		float		bias = cf_side_bias(rows, row);
 
-		if (items->n_ratings[row] >= min_ratings)
+		if (rows->n_ratings[row] >= min_ratings)
 			cf_topk_offer(top, lowest ? -bias : bias, row);
 	}
 }
 
 static void
-AddRanking(FunctionCallInfo fcinfo, const CachedModel *model, const cf_topk *top,
+AddRanking(FunctionCallInfo fcinfo, const CachedModel *model, Side side, const cf_topk *top,
 		   IdType *type)
 {
+	const cf_side *rows = CachedRowsOf(model, side);
+
 	for (size_t i = 0; i < top->n; i++)
 	{
 		uint32		row = top->heap[i].row;
@@ -36,20 +41,25 @@ AddRanking(FunctionCallInfo fcinfo, const CachedModel *model, const cf_topk *top
 		bool		nulls[4] = {false};
 
 		values[0] = Int32GetDatum((int32) i + 1);
-		values[1] = IdDatum(type, model, ITEMS, row);
-		values[2] = Float4GetDatum(cf_side_bias(&model->model.items, row));
-		values[3] = Int64GetDatum(model->model.items.n_ratings[row]);
+		values[1] = IdDatum(type, model, side, row);
+		values[2] = Float4GetDatum(cf_side_bias(rows, row));
+		values[3] = Int64GetDatum(rows->n_ratings[row]);
 		AddResultRow(fcinfo, values, nulls);
 	}
 }
 
-/* item_type: number of that argument, or -1; "lowest" and "min_ratings" follow. */
+/* id_type: number of that argument, or -1; "lowest" and "min_ratings" follow. */
 static Datum
-MovieBias(FunctionCallInfo fcinfo, int item_type, int lowest)
+RankByBias(FunctionCallInfo fcinfo, Side side, int id_type, int lowest)
 {
+	static const char *const call[] = {
+		[USERS] = "collab.user_bias(model, k, NULL::%s)",
+		[ITEMS] = "collab.movie_bias(model, k, NULL::%s)"
+	};
 	int32		k = PositiveArgument(fcinfo, 1, "k");
 	cf_host    *host = HostCreate(CurrentMemoryContext, SIZE_MAX);
 	CachedModel *model;
+	const cf_side *rows;
 	cf_topk		top;
 	IdType		type;
 
@@ -58,19 +68,19 @@ MovieBias(FunctionCallInfo fcinfo, int item_type, int lowest)
 	BeginRows(fcinfo);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
-	model = CachedModelGet(fcinfo->flinfo, PG_GETARG_OID(0), NEED_ITEMS);
-	type = IdResultType(fcinfo, item_type, model, ITEMS,
-						"collab.movie_bias(model, k, NULL::%s)");
+	model = CachedModelGet(fcinfo->flinfo, PG_GETARG_OID(0), NeedSide(side));
+	type = IdResultType(fcinfo, id_type, model, side, call[side]);
 	if (!model->model.use_bias)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("model \"%s\" has no biases", model->name),
 				 errhint("Train it with use_bias => true.")));
 
-	HostCheck(host, cf_topk_create(host, Min((uint32) k, model->model.items.n_rows), &top));
-	OfferBiases(&top, &model->model.items, PG_GETARG_BOOL(lowest), PG_GETARG_INT64(lowest + 1));
+	rows = CachedRowsOf(model, side);
+	HostCheck(host, cf_topk_create(host, Min((uint32) k, rows->n_rows), &top));
+	OfferBiases(&top, rows, PG_GETARG_BOOL(lowest), PG_GETARG_INT64(lowest + 1));
 	cf_topk_sort(&top);
-	AddRanking(fcinfo, model, &top, &type);
+	AddRanking(fcinfo, model, side, &top, &type);
 	cf_topk_release(host, &top);
 	return (Datum) 0;
 }
@@ -78,11 +88,23 @@ MovieBias(FunctionCallInfo fcinfo, int item_type, int lowest)
 Datum
 collab_movie_bias(PG_FUNCTION_ARGS)
 {
-	return MovieBias(fcinfo, -1, 2);
+	return RankByBias(fcinfo, ITEMS, -1, 2);
 }
 
 Datum
 collab_movie_bias_typed(PG_FUNCTION_ARGS)
 {
-	return MovieBias(fcinfo, 2, 3);
+	return RankByBias(fcinfo, ITEMS, 2, 3);
+}
+
+Datum
+collab_user_bias(PG_FUNCTION_ARGS)
+{
+	return RankByBias(fcinfo, USERS, -1, 2);
+}
+
+Datum
+collab_user_bias_typed(PG_FUNCTION_ARGS)
+{
+	return RankByBias(fcinfo, USERS, 2, 3);
 }

@@ -8,6 +8,7 @@
 
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -50,6 +51,39 @@ ComponentsArgument(FunctionCallInfo fcinfo, int argument, const CachedModel *mod
 				 errmsg("n_components must be at most %u, the number of factors of model \"%s\"",
 						n_factors, model->name)));
 	return n_components;
+}
+
+/* The elements of a vector, n of them. */
+static const float *
+VectorArgument(FunctionCallInfo fcinfo, int argument, int *n)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(argument);
+
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("a vector must be a one-dimensional array")));
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("a vector must not contain NULL")));
+	*n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	return (const float *) ArrayData(array);
+}
+
+int
+VectorArguments(FunctionCallInfo fcinfo, int first, int second, const float **x, const float **y)
+{
+	int			n;
+	int			n_second;
+
+	*x = VectorArgument(fcinfo, first, &n);
+	*y = VectorArgument(fcinfo, second, &n_second);
+	if (n != n_second)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("vectors have different lengths: %d and %d", n, n_second)));
+	return n;
 }
 
 IdType

@@ -18,6 +18,14 @@ extern int32 PositiveArgument(FunctionCallInfo fcinfo, int argument, const char 
 /* The argument n_components: 22023 unless from 1 to the model's number of factors. */
 extern int32 ComponentsArgument(FunctionCallInfo fcinfo, int argument, const CachedModel *model);
 
+/*
+ * Two arguments, real[] and not NULL, that are vectors of one length, which
+ * is returned; x and y are their elements.  2202E, 22004 or 22000 where an
+ * array has two dimensions, holds a NULL, or is longer than the other.
+ */
+extern int VectorArguments(FunctionCallInfo fcinfo, int first, int second,
+						   const float **x, const float **y);
+
 /* The type in which a function returns ids. */
 typedef struct IdType
 {

@@ -63,6 +63,13 @@ CachedRowsOf(const CachedModel *model, Side side)
 #define NEED_ITEMS	2
 #define NEED_USER	4			/* users one by one, by CachedUserRow() */
 
+/* The need of a whole side. */
+static inline int
+NeedSide(Side side)
+{
+	return side == USERS ? NEED_USERS : NEED_ITEMS;
+}
+
 /*
  * The model with the sides that are asked for, for a caller with "flinfo".
  * Valid until the next call with the same flinfo, or its end.

@@ -27,6 +27,9 @@ my %reader = (
 	cosine_similar => "SELECT string_agg(s::text, ' ') FROM collab.cosine_similar('m', 7, 20) s",
 	pca_project => "SELECT string_agg(p::text, ' ') FROM collab.pca_project('m', 3) p",
 	pca_explained => "SELECT string_agg(p::text, ' ') FROM collab.pca_explained('m', 3) p",
+	user_bias => "SELECT string_agg(b::text, ' ') FROM collab.user_bias('m', 20) b",
+	similar_users => "SELECT string_agg(s::text, ' ') FROM collab.similar_users('m', 7, 20) s",
+	pca_project_users => "SELECT string_agg(p::text, ' ') FROM collab.pca_project_users('m', 3) p",
 	history => "SELECT string_agg(h::text, ' ') FROM collab.history('m') h",
 	models => "SELECT string_agg(m::text, ' ') FROM collab.models m");
 
@@ -62,7 +65,7 @@ fails_with($reader, $_->[1], '25006', qr/cannot execute collab\.\w+\(\) in a rea
 
 $primary->safe_psql('postgres', "CALL collab.retrain('m', options => '{\"seed\": 7}')");
 $primary->wait_for_catchup($standby);
-for my $name (qw(predict movie_bias cosine_similar pca_project history))
+for my $name (qw(predict movie_bias cosine_similar pca_project user_bias similar_users pca_project_users history))
 {
 	my $new = $primary->safe_psql('postgres', $reader{$name});
 	isnt($new, $old{$name}, "$name has changed after a retrain");

@@ -498,6 +498,10 @@ my %reader = (
 	cosine_similar => "SELECT count(*) FROM collab.cosine_similar('m', 1)",
 	pca_project => "SELECT count(*) FROM collab.pca_project('m')",
 	pca_explained => "SELECT count(*) FROM collab.pca_explained('m')",
+	user_bias => "SELECT count(*) FROM collab.user_bias('m')",
+	similar_users => "SELECT count(*) FROM collab.similar_users('m', 1)",
+	pca_project_users => "SELECT count(*) FROM collab.pca_project_users('m')",
+	pca_explained_users => "SELECT count(*) FROM collab.pca_explained_users('m')",
 	history => "SELECT count(*) FROM collab.history('m')");
 my %writer = (
 	retrain => "CALL collab.retrain('m')",
@@ -519,8 +523,13 @@ is($plain->query('SELECT count(*) FROM collab.models'), $admin->query('SELECT co
 $admin->query('GRANT SELECT ON m, m_items TO plain');
 my @items_only = qw(movie_bias cosine_similar pca_project pca_explained history);
 is($plain->run($reader{$_})->{state}, '00000', "$_ with SELECT on head and items") for @items_only;
-fails_with($plain, $reader{predict}, '42501', qr/permission denied for table m_users/, 'predict needs the users');
+my @users_only = qw(user_bias similar_users pca_project_users pca_explained_users);
+fails_with($plain, $reader{$_}, '42501', qr/permission denied for table m_users/, "$_ needs the users") for 'predict', @users_only;
+$admin->query('REVOKE SELECT ON m_items FROM plain');
 $admin->query('GRANT SELECT ON m_users TO plain');
+is($plain->run($reader{$_})->{state}, '00000', "$_ with SELECT on head and users") for @users_only;
+fails_with($plain, $reader{$_}, '42501', qr/permission denied for table m_items/, "$_ needs the items") for 'predict', qw(movie_bias cosine_similar);
+$admin->query('GRANT SELECT ON m_items TO plain');
 is($plain->run($reader{$_})->{state}, '00000', "$_ with SELECT on the three tables") for sort keys %reader;
 fails_with($plain, $writer{$_}, '42501', qr/must be owner of table m$/m, "$_ with SELECT alone") for sort keys %writer;
 $admin->query('GRANT ALL ON m, m_users, m_items TO plain');
@@ -598,6 +607,12 @@ $admin->query('CREATE POLICY few ON m_items TO other USING (item_id % 2 = 0)');
 		is($session->query("SELECT count(*) FROM collab.cosine_similar('m', 3, 1000)"), 0, "round $round: which does not know a hidden one");
 		is($session->query("SELECT count(*) FILTER (WHERE item_id % 2 = 1), count(*) > 30 FROM collab.pca_project('m')"), '0|t',
 			"round $round: nor in pca_project");
+		is($session->query("SELECT string_agg(user_id::text, ' ' ORDER BY user_id) FROM collab.user_bias('m', 1000, min_ratings => 0)"),
+			join(' ', 1 .. 10), "round $round: no hidden user in user_bias");
+		is($session->query("SELECT count(*), max(user_id) FROM collab.similar_users('m', 5, 1000)"), '9|10',
+			"round $round: nor in similar_users");
+		is($session->query("SELECT count(*) FROM collab.similar_users('m', 20, 1000)"), 0, "round $round: which does not know a hidden one");
+		is($session->query("SELECT count(*), max(user_id) FROM collab.pca_project_users('m')"), '10|10', "round $round: nor in pca_project_users");
 		$session->query('RESET ROLE');
 		is($session->query($ask), $full, "round $round: all is there for one whom no policy binds");
 	}
