@@ -56,21 +56,24 @@ GetElements(FunctionCallInfo fcinfo, int argument, const char *name, Oid *type, 
 	return elements;
 }
 
-/* The rating, moved into the model's range. */
-static float4
-ClipRating(const CachedModel *model, cf_key item, float4 rating, int *n_clipped)
+static void
+CheckRating(const CachedModel *model, cf_key item, float4 rating)
 {
-	const cf_model *core = &model->model;
-
 	if (!isfinite(rating))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("rating of item %s is not a finite number",
 						KeyToString(&model->items.key_type, item))));
-	if (!core->use_range || (rating >= core->low && rating <= core->high))
+}
+
+/* The rating, moved into the model's range. */
+static float4
+ClipRating(const cf_model *model, float4 rating, int *n_clipped)
+{
+	if (!model->use_range || (rating >= model->low && rating <= model->high))
 		return rating;
 	(*n_clipped)++;
-	return rating < core->low ? core->low : core->high;
+	return rating < model->low ? model->low : model->high;
 }
 
 static void
@@ -137,14 +140,15 @@ ReadRatedItems(FunctionCallInfo fcinfo, int items, int ratings, const CachedMode
 	for (int i = 0; i < n_items; i++)
 	{
 		cf_key		key = KeyArgumentGet(&argument, ids[i]);
-		float4		rating = ClipRating(model, key, DatumGetFloat4(rated[i]), &n_clipped);
+		float4		rating = DatumGetFloat4(rated[i]);
 		uint32		row = cf_dict_find(model->items.dict, key);
 
 		CHECK_FOR_INTERRUPTS();
+		CheckRating(model, key, rating);
 		if (row == CF_NO_ROW)
 			continue;
 		(*rows)[n] = row;
-		(*values)[n] = rating;
+		(*values)[n] = ClipRating(&model->model, rating, &n_clipped);
 		n++;
 	}
 	NoticeOddities(model, n_items - (int) n, n_clipped);
