@@ -242,6 +242,15 @@ FoldInRows(NewRows *new)
 	}
 }
 
+/* A row that learnt nothing has the mean bias, now that it is known. */
+static void
+SettleCold(NewRows *new, uint32 first, float8 mean_bias)
+{
+	for (uint32 row = first; row < new->rows->n_rows; row++)
+		if (new->rows->n_ratings[row] == 0)
+			cf_side_row(new->rows, row)[new->rows->n_factors] = (float4) mean_bias;
+}
+
 /* All that is done between opening the tables and closing them. */
 static uint64
 AddRows(NewRows *new, ModelTables *tables, HeadRow *row)
@@ -266,8 +275,10 @@ AddRows(NewRows *new, ModelTables *tables, HeadRow *row)
 	NoticeClipped(new->name, new->n_clipped);
 	n_known = new->rows->n_rows;
 	FoldInRows(new);
-	EmbeddingsInsert(table, new->rows, new->new_keys, n_known);
 	DescribeSide(row, new->side, new->rows, new->host);
+	SettleCold(new, n_known, HeadFloat8(row, new->side == USERS ? HEAD_MEAN_USER_BIAS :
+										HEAD_MEAN_ITEM_BIAS, 0));
+	EmbeddingsInsert(table, new->rows, new->new_keys, n_known);
 	HeadSet(row, HEAD_STAMP, Int64GetDatum(HeadNewStamp()));
 	HeadUpdate(tables->head, row);
 	return cf_dict_count(new->new_keys);
