@@ -41,6 +41,8 @@ CREATE TYPE collab.model AS (
 	mean_rating double precision,	-- of the training ratings
 	mean_user_bias double precision,	-- weighted by n_ratings
 	mean_item_bias double precision,
+	user_prior double precision[],	-- variance of a factor and of the bias, mean factors;
+	item_prior double precision[],	-- weighted by n_ratings, for folding in
 	train_loss double precision[],	-- one an epoch
 	valid_loss double precision[],	-- one an epoch, NULL without held-out ratings
 	elapsed double precision[],		-- seconds, one an epoch
@@ -276,6 +278,37 @@ AS 'MODULE_PATHNAME', 'collab_recommend_all_typed'
 LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 100000;
 COMMENT ON FUNCTION collab.recommend_all(regclass, integer, anyelement, anycompatible, boolean)
 IS 'items of highest predicted rating for each user, for ids of the types of user_type and item_type, which are NULL::the_type';
+
+--
+-- Folding in
+--
+CREATE FUNCTION collab.fold_in(model regclass, items anyarray, ratings real[])
+RETURNS TABLE (bias real, factors real[], n_ratings bigint)
+AS 'MODULE_PATHNAME', 'collab_fold_in'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 1;
+COMMENT ON FUNCTION collab.fold_in(regclass, anyarray, real[])
+IS 'embedding of a user who gave these items these ratings, with the items'' embeddings held fixed';
+
+CREATE FUNCTION collab.fold_in(model regclass, items text, ratings real[])
+RETURNS TABLE (bias real, factors real[], n_ratings bigint)
+AS 'MODULE_PATHNAME', 'collab_fold_in'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 1;
+COMMENT ON FUNCTION collab.fold_in(regclass, text, real[])
+IS 'embedding of a user who gave these items these ratings; items given as text are read as an array of the model''s key type';
+
+CREATE FUNCTION collab.add_users(model regclass)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'collab_add_users'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 100000;
+COMMENT ON FUNCTION collab.add_users(regclass)
+IS 'fold in all users of a model''s ratings that the model does not know yet; returns how many';
+
+CREATE FUNCTION collab.add_items(model regclass)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'collab_add_items'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 100000;
+COMMENT ON FUNCTION collab.add_items(regclass)
+IS 'fold in all items of a model''s ratings that the model does not know yet; returns how many';
 
 --
 -- Ranking by bias

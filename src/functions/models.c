@@ -16,6 +16,7 @@
 
 #include "server/arguments.h"
 #include "server/compat.h"
+#include "server/describe.h"
 #include "server/embeddings.h"
 #include "server/head.h"
 #include "server/host.h"
@@ -102,86 +103,37 @@ collab_drop_model(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/*
- * The weighted mean bias of an embedding table, as a subquery.  Without NULLIF,
- * which takes its operator from the search path.
- */
-static char *
-MeanBiasQuery(Relation relation)
-{
-	return psprintf("(SELECT CASE WHEN pg_catalog.sum(n_ratings::pg_catalog.float8) "
-					"OPERATOR(pg_catalog.>) 0::pg_catalog.float8 "
-					"THEN pg_catalog.sum(bias::pg_catalog.float8 OPERATOR(pg_catalog.*) n_ratings::pg_catalog.float8) "
-					"OPERATOR(pg_catalog./) pg_catalog.sum(n_ratings::pg_catalog.float8) ELSE 0 END "
-					"FROM ONLY %s)", QualifiedName(RelationGetRelid(relation)));
-}
-
-static char *
-CountQuery(Relation relation)
-{
-	return psprintf("(SELECT pg_catalog.count(*) FROM ONLY %s)",
-					QualifiedName(RelationGetRelid(relation)));
-}
-
-/* A new stamp for the current row, and what it says of the embeddings anew. */
-static void
-RefreshHead(const ModelTables *tables, int64 generation)
-{
-	Oid			types[] = {INT8OID, INT8OID};
-	Datum		values[] = {Int64GetDatum(HeadNewStamp()), Int64GetDatum(generation)};
-	char	   *command = psprintf("UPDATE ONLY %s SET stamp = $1, n_users = %s, n_items = %s, "
-								   "mean_user_bias = %s, mean_item_bias = %s "
-								   "WHERE generation OPERATOR(pg_catalog.=) $2",
-								   QualifiedName(RelationGetRelid(tables->head)),
-								   CountQuery(tables->users.relation),
-								   CountQuery(tables->items.relation),
-								   MeanBiasQuery(tables->users.relation),
-								   MeanBiasQuery(tables->items.relation));
-	int			result = SPI_execute_with_args(command, 2, types, values, NULL, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "could not touch a model: %s", SPI_result_code_string(result));
-}
-
 /* What was edited by hand must be what readers take: better told here than there. */
 static void
-CheckEmbeddings(const EmbeddingTable *table, int n_factors)
+CheckAndDescribe(HeadRow *row, const EmbeddingTable *table, const char *name)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "collab touch",
 												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext previous = MemoryContextSwitchTo(context);
+	cf_host    *host = HostCreate(context, SIZE_MAX);
 	cf_side		side;
 	cf_dict    *dict;
 
-	EmbeddingsRead(table, n_factors, HostCreate(context, SIZE_MAX), &side, &dict);
-	MemoryContextSwitchTo(previous);
+	EmbeddingsRead(table, HeadFactors(row, name), host, &side, &dict);
+	DescribeSide(row, table->side, &side, host);
 	MemoryContextDelete(context);
 }
 
 Datum
 collab_touch(PG_FUNCTION_ARGS)
 {
-	Oid			head = PG_GETARG_OID(0);
 	ModelTables tables;
 	HeadRow		row;
-	int			n_factors;
+	const char *name;
 
 	PreventCommandIfReadOnly("collab.touch()");
 	SPI_connect();
-	ModelLock(head, false, false);
-	PushFreshSnapshot();
-	if (!ModelOpenForWrite(head, &tables, &row))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("model \"%s\" has never been trained",
-						RelationGetRelationName(tables.head))));
-	HeadRequireLatest(tables.head);
-	n_factors = HeadFactors(&row, RelationGetRelationName(tables.head));
-	CheckEmbeddings(&tables.users, n_factors);
-	CheckEmbeddings(&tables.items, n_factors);
-	RefreshHead(&tables, HeadInt64(&row, HEAD_GENERATION, 0));
-	ModelClose(&tables);
-	PopActiveSnapshot();
+	ModelOpenForChange(PG_GETARG_OID(0), &tables, &row);
+	name = RelationGetRelationName(tables.head);
+	CheckAndDescribe(&row, &tables.users, name);
+	CheckAndDescribe(&row, &tables.items, name);
+	HeadSet(&row, HEAD_STAMP, Int64GetDatum(HeadNewStamp()));
+	HeadUpdate(tables.head, &row);
+	ModelCloseChanged(&tables);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -29,6 +29,7 @@
 
 #include "server/cache.h"
 #include "server/compat.h"
+#include "server/describe.h"
 #include "server/embeddings.h"
 #include "server/head.h"
 #include "server/host.h"
@@ -251,7 +252,6 @@ MakeEntry(Relation head, const HeadRow *row)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "collab model",
 												  ALLOCSET_DEFAULT_SIZES);
 	CacheEntry *entry = MemoryContextAllocZero(context, sizeof(CacheEntry));
-	cf_model   *model = &entry->model.model;
 
 	entry->context = context;
 	entry->head = RelationGetRelid(head);
@@ -260,15 +260,11 @@ MakeEntry(Relation head, const HeadRow *row)
 	entry->model.host = HostCreate(context, SIZE_MAX);
 	entry->model.users.table = HeadOid(row, HEAD_USERS);
 	entry->model.items.table = HeadOid(row, HEAD_ITEMS);
-
-	cf_model_init(model, entry->model.host);
-	model->use_bias = HeadBool(row, HEAD_USE_BIAS, true);
-	model->use_range = HeadRange(row, &model->low, &model->high);
-	model->mean_rating = HeadFloat8(row, HEAD_MEAN_RATING, 0);
 	entry->asked.n_factors = HeadInt32(row, HEAD_N_FACTORS, 0);
 	entry->asked.n_all = HeadInt64(row, HEAD_N_USERS, 0);
-	model->users.mean_bias = HeadFloat8(row, HEAD_MEAN_USER_BIAS, 0);
-	model->items.mean_bias = HeadFloat8(row, HEAD_MEAN_ITEM_BIAS, 0);
+	entry->model.users.prior = PriorFromHead(row, USERS, context);
+	entry->model.items.prior = PriorFromHead(row, ITEMS, context);
+	ModelFromHead(row, entry->model.host, &entry->model.model);
 	entry->model.source = SourceRemembered(row, context);
 	return entry;
 }

@@ -19,6 +19,7 @@
 #include "fmgr.h"
 
 #include "core/cf_dict.h"
+#include "core/cf_fold.h"
 #include "core/cf_model.h"
 #include "server/keytype.h"
 #include "server/model_tables.h"
@@ -32,6 +33,7 @@ typedef struct CachedSide
 	KeyType		key_type;
 	cf_dict    *dict;			/* keys; rows of a whole side are in key order */
 	float	   *norms;			/* lengths of the factors; made when first wanted */
+	cf_prior   *prior;			/* of a row to be folded in; NULL: the head does not tell */
 } CachedSide;
 
 typedef struct CachedModel CachedModel;

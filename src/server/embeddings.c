@@ -151,9 +151,10 @@ FactorsArray(int n_factors)
 	return array;
 }
 
+/* Rows from "first" on, whose keys are those of "dict" from 0 on. */
 static Tuplestorestate *
 StoreNewRows(const EmbeddingTable *table, const cf_side *side, const cf_dict *dict,
-			 TupleDesc desc)
+			 uint32 first, TupleDesc desc)
 {
 	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
 	ArrayType  *factors = FactorsArray(side->n_factors);
@@ -161,14 +162,14 @@ StoreNewRows(const EmbeddingTable *table, const cf_side *side, const cf_dict *di
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext previous = MemoryContextSwitchTo(per_row);
 
-	for (uint32 row = 0; row < side->n_rows; row++)
+	for (uint32 row = first; row < side->n_rows; row++)
 	{
 		Datum		values[EMBEDDING_COLUMNS];
 		bool		nulls[EMBEDDING_COLUMNS] = {false};
 
 		CHECK_FOR_INTERRUPTS();
 		memcpy(ArrayData(factors), cf_side_row(side, row), side->n_factors * sizeof(float));
-		values[EMBEDDING_KEY] = KeyToDatum(table->key_type.type, cf_dict_key(dict, row));
+		values[EMBEDDING_KEY] = KeyToDatum(table->key_type.type, cf_dict_key(dict, row - first));
 		values[EMBEDDING_BIAS] = Float4GetDatum(cf_side_bias(side, row));
 		values[EMBEDDING_FACTORS] = PointerGetDatum(factors);
 		values[EMBEDDING_N_RATINGS] = Int64GetDatum(side->n_ratings[row]);
@@ -228,15 +229,58 @@ WriteNewRows(const char *table, const char *key, bool fresh)
 					 table, key, unless_known));
 }
 
-void
-EmbeddingsWrite(const EmbeddingTable *table, const cf_side *side, const cf_dict *dict, bool fresh)
+static void
+WriteRows(const EmbeddingTable *table, const cf_side *side, const cf_dict *dict, uint32 first,
+		  bool fresh)
 {
 	TupleDesc	desc = NewRowsDesc(table);
-	Tuplestorestate *store = StoreNewRows(table, side, dict, desc);
+	Tuplestorestate *store = StoreNewRows(table, side, dict, first, desc);
 
-	RegisterNewRows(store, desc, side->n_rows);
+	RegisterNewRows(store, desc, side->n_rows - first);
 	WriteNewRows(QualifiedName(RelationGetRelid(table->relation)),
 				 SideKeyColumn(table->side), fresh);
 	SPI_unregister_relation(NEW_ROWS);
 	tuplestore_end(store);
+}
+
+void
+EmbeddingsWrite(const EmbeddingTable *table, const cf_side *side, const cf_dict *dict, bool fresh)
+{
+	WriteRows(table, side, dict, 0, fresh);
+}
+
+void
+EmbeddingsInsert(const EmbeddingTable *table, const cf_side *side, const cf_dict *dict,
+				 uint32 first)
+{
+	WriteRows(table, side, dict, first, true);
+}
+
+void
+EmbeddingsRequireFamily(const EmbeddingTable *table, const KeyType *source, const char *model)
+{
+	if (source->family != table->key_type.family)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s ids of model \"%s\" are of type %s, but those of the ratings of type %s",
+						SideName(table->side), model, format_type_be(table->key_type.type),
+						format_type_be(source->type)),
+				 errhint("Drop the model with collab.drop_model() to train it anew.")));
+}
+
+void
+EmbeddingsRequireFit(const EmbeddingTable *table, const cf_dict *keys)
+{
+	uint32		last = cf_dict_count(keys) - 1;
+
+	if (KeyFits(&table->key_type, cf_dict_key(keys, 0)) &&
+		KeyFits(&table->key_type, cf_dict_key(keys, last)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("%s ids of the ratings do not fit type %s of table \"%s\"",
+					SideName(table->side), format_type_be(table->key_type.type),
+					RelationGetRelationName(table->relation)),
+			 errhint("Alter the type of column \"%s\" of that table to bigint.",
+					 SideKeyColumn(table->side))));
 }

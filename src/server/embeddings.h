@@ -33,4 +33,18 @@ extern bool EmbeddingsReadOne(const EmbeddingTable *table, cf_host *host, cf_sid
 extern void EmbeddingsWrite(const EmbeddingTable *table, const cf_side *side,
 							const cf_dict *dict, bool fresh);
 
+/*
+ * Insert rows number "first" and on of "side", whose keys "dict" has from 0
+ * on and the table has not.  No other row is touched.  SPI is connected.
+ */
+extern void EmbeddingsInsert(const EmbeddingTable *table, const cf_side *side,
+							 const cf_dict *dict, uint32 first);
+
+/* Ids of the ratings must be of the family of the table's keys: 42804 if not. */
+extern void EmbeddingsRequireFamily(const EmbeddingTable *table, const KeyType *source,
+									const char *model);
+
+/* Ids in key order, at least one, must fit the table's key type: 22003 if not. */
+extern void EmbeddingsRequireFit(const EmbeddingTable *table, const cf_dict *keys);
+
 #endif							/* COLLAB_EMBEDDINGS_H */

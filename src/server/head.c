@@ -60,6 +60,8 @@ static const HeadColumnType head_columns[HEAD_COLUMNS] = {
 	{"mean_rating", FLOAT8OID},
 	{"mean_user_bias", FLOAT8OID},
 	{"mean_item_bias", FLOAT8OID},
+	{"user_prior", FLOAT8ARRAYOID},
+	{"item_prior", FLOAT8ARRAYOID},
 	{"train_loss", FLOAT8ARRAYOID},
 	{"valid_loss", FLOAT8ARRAYOID},
 	{"elapsed", FLOAT8ARRAYOID},
@@ -291,6 +293,22 @@ HeadFactors(const HeadRow *row, const char *name)
 	return n_factors;
 }
 
+/* Two variances and the mean factors; NULL where an older version wrote the row. */
+static void
+CheckPrior(const HeadRow *row, HeadColumn column, const char *name)
+{
+	int			n;
+	float8	   *values = HeadFloat8Array(row, column, &n);
+	bool		good = n == HeadInt32(row, HEAD_N_FACTORS, 0) + 2;
+
+	if (row->nulls[column])
+		return;
+	for (int i = 0; i < n; i++)
+		good = good && isfinite(values[i]) && (i > 1 || values[i] >= 0);
+	if (!good)
+		BadHead(name, head_columns[column].name);
+}
+
 void
 HeadCheck(const HeadRow *row, const char *name)
 {
@@ -315,6 +333,8 @@ HeadCheck(const HeadRow *row, const char *name)
 			BadHead(name, head_columns[finite[i]].name);
 	if (HeadRange(row, &low, &high) && !(isfinite(low) && isfinite(high) && low < high))
 		BadHead(name, "y_range");
+	CheckPrior(row, HEAD_USER_PRIOR, name);
+	CheckPrior(row, HEAD_ITEM_PRIOR, name);
 }
 
 /* Run a statement on the head with one parameter for each given column. */

@@ -16,15 +16,22 @@
 #include "server/compat.h"
 #include "server/ids.h"
 
-/* An array argument, which can have been declared as of any type. */
+/*
+ * An array argument, which can have been declared as of any type: one without
+ * a type, or text, is read as an array of text.
+ */
 static ArrayType *
 GetArray(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, argument);
+	char	   *string = NULL;
 
 	if (type == UNKNOWNOID)
-		return DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, PG_GETARG_CSTRING(argument),
-													   TEXTOID, -1));
+		string = PG_GETARG_CSTRING(argument);
+	else if (getBaseType(type) == TEXTOID)
+		string = text_to_cstring(PG_GETARG_TEXT_PP(argument));
+	if (string != NULL)
+		return DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, string, TEXTOID, -1));
 	if (!OidIsValid(get_base_element_type(type)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -56,36 +63,44 @@ GetElements(FunctionCallInfo fcinfo, int argument, const char *name, Oid *type, 
 	return elements;
 }
 
-/* The rating, moved into the model's range. */
-static float4
-ClipRating(const CachedModel *model, cf_key item, float4 rating, int *n_clipped)
+static void
+CheckRating(const CachedModel *model, cf_key item, float4 rating)
 {
-	const cf_model *core = &model->model;
-
 	if (!isfinite(rating))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("rating of item %s is not a finite number",
 						KeyToString(&model->items.key_type, item))));
-	if (!core->use_range || (rating >= core->low && rating <= core->high))
+}
+
+/* The rating, moved into the model's range. */
+static float4
+ClipRating(const cf_model *model, float4 rating, uint64 *n_clipped)
+{
+	if (!model->use_range || (rating >= model->low && rating <= model->high))
 		return rating;
 	(*n_clipped)++;
-	return rating < core->low ? core->low : core->high;
+	return rating < model->low ? model->low : model->high;
+}
+
+void
+NoticeClipped(const char *model, uint64 n)
+{
+	if (n > 0)
+		ereport(NOTICE,
+				(errmsg_plural("%llu rating is outside the range of model \"%s\" and was taken for its end",
+							   "%llu ratings are outside the range of model \"%s\" and were taken for its ends",
+							   (unsigned long) n, (unsigned long long) n, model)));
 }
 
 static void
-NoticeOddities(const CachedModel *model, int n_unknown, int n_clipped)
+NoticeUnknown(const char *model, uint64 n)
 {
-	if (n_unknown > 0)
+	if (n > 0)
 		ereport(NOTICE,
-				(errmsg_plural("%d item is not known to model \"%s\" and was ignored",
-							   "%d items are not known to model \"%s\" and were ignored",
-							   n_unknown, n_unknown, model->name)));
-	if (n_clipped > 0)
-		ereport(NOTICE,
-				(errmsg_plural("%d rating is outside the range of model \"%s\" and was taken for its end",
-							   "%d ratings are outside the range of model \"%s\" and were taken for its ends",
-							   n_clipped, n_clipped, model->name)));
+				(errmsg_plural("%llu item is not known to model \"%s\" and was ignored",
+							   "%llu items are not known to model \"%s\" and were ignored",
+							   (unsigned long) n, (unsigned long long) n, model)));
 }
 
 uint32 *
@@ -123,7 +138,7 @@ ReadRatedItems(FunctionCallInfo fcinfo, int items, int ratings, const CachedMode
 	Datum	   *rated = GetElements(fcinfo, ratings, "ratings", &rating_type, &n_ratings);
 	KeyArgument argument;
 	size_t		n = 0;
-	int			n_clipped = 0;
+	uint64		n_clipped = 0;
 
 	KeyArgumentInit(&argument, &model->items.key_type, item_type, "item", model->name);
 	if (n_items != n_ratings)
@@ -137,16 +152,18 @@ ReadRatedItems(FunctionCallInfo fcinfo, int items, int ratings, const CachedMode
 	for (int i = 0; i < n_items; i++)
 	{
 		cf_key		key = KeyArgumentGet(&argument, ids[i]);
-		float4		rating = ClipRating(model, key, DatumGetFloat4(rated[i]), &n_clipped);
+		float4		rating = DatumGetFloat4(rated[i]);
 		uint32		row = cf_dict_find(model->items.dict, key);
 
 		CHECK_FOR_INTERRUPTS();
+		CheckRating(model, key, rating);
 		if (row == CF_NO_ROW)
 			continue;
 		(*rows)[n] = row;
-		(*values)[n] = rating;
+		(*values)[n] = ClipRating(&model->model, rating, &n_clipped);
 		n++;
 	}
-	NoticeOddities(model, n_items - (int) n, n_clipped);
+	NoticeUnknown(model->name, n_items - n);
+	NoticeClipped(model->name, n_clipped);
 	return n;
 }

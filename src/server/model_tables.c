@@ -481,6 +481,26 @@ ModelLock(Oid head, bool session, bool nowait)
 }
 
 void
+ModelOpenForChange(Oid head, ModelTables *tables, HeadRow *row)
+{
+	ModelLock(head, false, false);
+	PushFreshSnapshot();
+	if (!ModelOpenForWrite(head, tables, row))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("model \"%s\" has never been trained",
+						RelationGetRelationName(tables->head))));
+	HeadRequireLatest(tables->head);
+}
+
+void
+ModelCloseChanged(ModelTables *tables)
+{
+	ModelClose(tables);
+	PopActiveSnapshot();
+}
+
+void
 ModelUnlock(Oid head)
 {
 	LOCKTAG		tag;

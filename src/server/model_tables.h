@@ -83,6 +83,15 @@ extern bool ModelOpenForWrite(Oid head, ModelTables *tables, HeadRow *row);
 extern void ModelClose(ModelTables *tables);
 
 /*
+ * For a change to the present generation within this transaction: take the
+ * trainer's lock, make a fresh snapshot active, and open the tables.  55000
+ * when there is no generation, 40001 when the transaction cannot see the
+ * latest.  ModelCloseChanged() closes the tables and gives the snapshot back.
+ */
+extern void ModelOpenForChange(Oid head, ModelTables *tables, HeadRow *row);
+extern void ModelCloseChanged(ModelTables *tables);
+
+/*
  * Parse the name of a model as regclass parses it, and find the schema that
  * it gives or that a new table would go to.
  */

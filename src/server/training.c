@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "server/compat.h"
+#include "server/describe.h"
 #include "server/embeddings.h"
 #include "server/host.h"
 #include "server/relation_scan.h"
@@ -52,50 +53,20 @@ JobDestroy(TrainingJob *job)
 	MemoryContextDelete(job->context);
 }
 
-static void
-RequireKeyFamily(const KeyType *source, const EmbeddingTable *table, const char *model)
-{
-	if (source->family != table->key_type.family)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("%s ids of model \"%s\" are of type %s, but those of the ratings of type %s",
-						SideName(table->side), model, format_type_be(table->key_type.type),
-						format_type_be(source->type)),
-				 errhint("Drop the model with collab.drop_model() to train it anew.")));
-}
-
 void
 JobRequireKeyTypes(const TrainingJob *job, const ModelTables *tables)
 {
 	const char *model = RelationGetRelationName(tables->head);
 
-	RequireKeyFamily(&job->source.user_key, &tables->users, model);
-	RequireKeyFamily(&job->source.item_key, &tables->items, model);
-}
-
-/* Keys are in order, so that the ends tell for all. */
-static void
-RequireKeysFit(const cf_dict *keys, const EmbeddingTable *table)
-{
-	uint32		last = cf_dict_count(keys) - 1;
-
-	if (KeyFits(&table->key_type, cf_dict_key(keys, 0)) &&
-		KeyFits(&table->key_type, cf_dict_key(keys, last)))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-			 errmsg("%s ids of the ratings do not fit type %s of table \"%s\"",
-					SideName(table->side), format_type_be(table->key_type.type),
-					RelationGetRelationName(table->relation)),
-			 errhint("Alter the type of column \"%s\" of that table to bigint.",
-					 SideKeyColumn(table->side))));
+	EmbeddingsRequireFamily(&tables->users, &job->source.user_key, model);
+	EmbeddingsRequireFamily(&tables->items, &job->source.item_key, model);
 }
 
 void
 JobRequireKeysFit(const TrainingJob *job, const ModelTables *tables)
 {
-	RequireKeysFit(job->ratings->users, &tables->users);
-	RequireKeysFit(job->ratings->items, &tables->items);
+	EmbeddingsRequireFit(&tables->users, job->ratings->users);
+	EmbeddingsRequireFit(&tables->items, job->ratings->items);
 }
 
 /* The row's values that are known before the ratings are read. */
@@ -420,7 +391,7 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 	DescribeLosses(job);
 	HeadSet(row, HEAD_FINISHED, TimestampTzGetDatum(GetCurrentTimestamp()));
 	HeadSet(row, HEAD_STAMP, Int64GetDatum(HeadNewStamp()));
-	HeadSet(row, HEAD_MEAN_USER_BIAS, Float8GetDatum(job->model.users.mean_bias));
-	HeadSet(row, HEAD_MEAN_ITEM_BIAS, Float8GetDatum(job->model.items.mean_bias));
+	DescribeSide(row, USERS, &job->model.users, job->host);
+	DescribeSide(row, ITEMS, &job->model.items, job->host);
 	HeadUpdate(tables->head, row);
 }

@@ -80,7 +80,12 @@ for my $table (qw(small large wide))
 		n_factors => $n_factors, n_epochs => 1, verbose => false)");
 }
 $watcher->query("CREATE TRIGGER tell BEFORE UPDATE ON m_wide_users EXECUTE FUNCTION tell_writing()");
-my %answers = map { $_ => $watcher->query(answers("m_$_")) } qw(small large wide);
+# One that knows few of the users.
+$watcher->query("CREATE VIEW few_watched AS SELECT * FROM large WHERE user_id <= 1000");
+$watcher->query("SELECT count(*) FROM collab.train('m_few', 'few_watched', n_factors => 20, n_epochs => 1, verbose => false)");
+$watcher->query('CREATE OR REPLACE VIEW few_watched AS SELECT * FROM large_watched');
+$watcher->query("CREATE TRIGGER tell BEFORE INSERT ON m_few_users EXECUTE FUNCTION tell_writing()");
+my %answers = map { $_ => $watcher->query(answers("m_$_")) } qw(small large wide few);
 
 my %phase = (
 	reading => 'told(1, $1) AND NOT told(2, $1)',
@@ -93,6 +98,7 @@ my %phase = (
 	'training (a long epoch)' => 'EXISTS (SELECT FROM m_small
 		WHERE finished IS NULL AND pid = $1) AND (SELECT clock_timestamp() - query_start > \'2 s\'
 		FROM pg_stat_activity WHERE pid = $1) AND NOT told(1, $1)',
+	'folding in' => 'told(2, $1) AND pg_sleep(1) IS NOT NULL AND NOT told(3, $1)',
 	writing => 'told(3, $1)');
 
 my $train = "SELECT * FROM collab.train('%s', '%s_watched', n_epochs => %d, n_factors => %d, verbose => false, replace => %s)";
@@ -106,7 +112,10 @@ my @cases = (
 	[ 'retrain', 'reading', 'large', sprintf($retrain, 'large', 1, 5) ],
 	[ 'retrain', 'freezing', 'large', sprintf($retrain, 'large', 1, 5) ],
 	[ 'retrain', 'training (short epochs)', 'small', sprintf($retrain, 'small', 5000, 50) ],
-	[ 'retrain', 'writing', 'wide', sprintf($retrain, 'wide', 1, 100) ]);
+	[ 'retrain', 'writing', 'wide', sprintf($retrain, 'wide', 1, 100) ],
+	[ 'add_users', 'reading', 'few', "SELECT collab.add_users('m_few')" ],
+	[ 'add_users', 'folding in', 'few', "SELECT collab.add_users('m_few')" ],
+	[ 'add_users', 'writing', 'few', "SELECT collab.add_users('m_few')" ]);
 
 sub check_nothing_left
 {

@@ -25,6 +25,7 @@ my %reader = (
 	predict => answers('m'),
 	movie_bias => "SELECT string_agg(b::text, ' ') FROM collab.movie_bias('m', 20) b",
 	cosine_similar => "SELECT string_agg(s::text, ' ') FROM collab.cosine_similar('m', 7, 20) s",
+	fold_in => "SELECT f::text FROM collab.fold_in('m', '{1,2,3}', '{1,4,2}') f",
 	pca_project => "SELECT string_agg(p::text, ' ') FROM collab.pca_project('m', 3) p",
 	pca_explained => "SELECT string_agg(p::text, ' ') FROM collab.pca_explained('m', 3) p",
 	user_bias => "SELECT string_agg(b::text, ' ') FROM collab.user_bias('m', 20) b",
@@ -48,6 +49,8 @@ my @refused = (
 	[ 'train, replacing' => "SELECT collab.train('m', 'ratings', replace => true)" ],
 	[ retrain => "CALL collab.retrain('m')" ],
 	[ touch => "SELECT collab.touch('m')" ],
+	[ add_users => "SELECT collab.add_users('m')" ],
+	[ add_items => "SELECT collab.add_items('m')" ],
 	[ drop_model => "SELECT collab.drop_model('m')" ]);
 fails_with($reader, $_->[1], '25006', qr/cannot execute collab\.\w+\(\) in a read-only transaction/,
 	"$_->[0] on the standby")
@@ -65,7 +68,8 @@ fails_with($reader, $_->[1], '25006', qr/cannot execute collab\.\w+\(\) in a rea
 
 $primary->safe_psql('postgres', "CALL collab.retrain('m', options => '{\"seed\": 7}')");
 $primary->wait_for_catchup($standby);
-for my $name (qw(predict movie_bias cosine_similar pca_project user_bias similar_users pca_project_users history))
+for my $name (qw(predict movie_bias cosine_similar fold_in pca_project user_bias similar_users
+	pca_project_users history))
 {
 	my $new = $primary->safe_psql('postgres', $reader{$name});
 	isnt($new, $old{$name}, "$name has changed after a retrain");

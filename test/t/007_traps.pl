@@ -266,6 +266,10 @@ for my $case (
 		"SELECT * FROM collab.history('public.sly')",
 		"SELECT * FROM collab.models",
 		"SELECT collab.mse(1::pg_catalog.float8, 2::pg_catalog.float8), collab.rmse(1::pg_catalog.float8, 2::pg_catalog.float8), collab.mae(1::pg_catalog.float8, 2::pg_catalog.float8)",
+		"SELECT * FROM collab.fold_in('public.sly', '{3,4}', '{1,2}')",
+		"SELECT * FROM collab.fold_in('public.sly', ARRAY['3'::pg_catalog.text, '4'], '{1,2}')",
+		"DELETE FROM public.sly_users; DELETE FROM public.sly_items WHERE item_id OPERATOR(pg_catalog.=) 3",
+		"SELECT collab.add_users('public.sly'), collab.add_items('public.sly')",
 		"SELECT collab.touch('public.sly')",
 		"SELECT collab.drop_model('public.sly')")
 	{
@@ -301,7 +305,8 @@ sub not_a_model
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	for my $call ("SELECT collab.predict('$head', 1, 1)", "SELECT * FROM collab.history('$head')",
 		"SELECT * FROM collab.movie_bias('$head')", "CALL collab.retrain('$head')",
-		"SELECT collab.touch('$head')", "SELECT collab.drop_model('$head')")
+		"SELECT collab.touch('$head')", "SELECT collab.drop_model('$head')",
+		"SELECT * FROM collab.fold_in('$head', '{1}', '{1}')", "SELECT collab.add_users('$head')")
 	{
 		fails_with($admin, $call, '42809', qr/is not a model/, "$what: $call");
 	}
@@ -332,6 +337,7 @@ for my $session ($mallory, $admin)
 	fails_with($session, "CALL collab.retrain('den.copy')", '55000', qr/"copy" is a copy of another model's head/,
 		"retrain of a copied head by $who");
 	fails_with($session, "SELECT collab.touch('den.copy')", '55000', qr/is a copy/, "touch of a copied head by $who");
+	fails_with($session, "SELECT collab.add_users('den.copy')", '55000', qr/is a copy/, "add_users of a copied head by $who");
 	fails_with($session, "SELECT collab.drop_model('den.copy')", '55000', qr/is a copy/, "drop_model of a copied head by $who");
 	fails_with($session, "SELECT collab.train('den.copy', 'ratings', replace => true)", '55000', qr/is a copy/,
 		"train(replace) of a copied head by $who");
@@ -380,10 +386,13 @@ sub lie
 my $bad = qr/head of model "liar" is damaged.*DETAIL/s;
 lie('liar', 'stamp = NULL', '55000', $bad);
 lie('liar', "n_factors = $_", '55000', $bad) for 'NULL', '-1', '0', '5000', '2147483647';
-lie('liar', 'n_factors = 5', '55000', qr/embedding of \w+ \d+ in table "liar_\w+" is damaged/);
+lie('liar', 'n_factors = 5', '55000', $bad);
+lie('liar', 'n_factors = 5, user_prior = NULL, item_prior = NULL', '55000', qr/embedding of \w+ \d+ in table "liar_\w+" is damaged/);
 lie('liar', "y_range = '$_'", '55000', $bad)
   for '{NaN,1}', '{1,Infinity}', '{5,1}', '{1,1}', '{1}', '{1,2,3}', '{{1,2}}', '{NULL,1}', '{}';
 lie('liar', "$_ = 'NaN'", '55000', $bad) for 'mean_rating', 'mean_user_bias', 'mean_item_bias';
+lie('liar', "$_ = '{1,2,3}'", '55000', $bad) for 'user_prior', 'item_prior';
+lie('liar', 'user_prior = NULL, item_prior = NULL', '00000', qr//);
 lie('liar', 'format = NULL', '55000', $bad);
 lie('liar', 'format = 0', '55000', $bad);
 lie('liar', 'format = 2', '0A000', qr/model "liar" has format 2/);
@@ -496,6 +505,7 @@ my %reader = (
 	'predict with text' => "SELECT collab.predict('m', '1', '1')",
 	movie_bias => "SELECT count(*) FROM collab.movie_bias('m')",
 	cosine_similar => "SELECT count(*) FROM collab.cosine_similar('m', 1)",
+	fold_in => "SELECT count(*) FROM collab.fold_in('m', '{1}', '{1}')",
 	pca_project => "SELECT count(*) FROM collab.pca_project('m')",
 	pca_explained => "SELECT count(*) FROM collab.pca_explained('m')",
 	user_bias => "SELECT count(*) FROM collab.user_bias('m')",
@@ -506,6 +516,8 @@ my %reader = (
 my %writer = (
 	retrain => "CALL collab.retrain('m')",
 	touch => "SELECT collab.touch('m')",
+	add_users => "SELECT collab.add_users('m')",
+	add_items => "SELECT collab.add_items('m')",
 	drop_model => "SELECT collab.drop_model('m')");
 fails_with($plain, $reader{$_}, '42501', qr/permission denied for table m$/m, "$_ without rights") for sort keys %reader;
 fails_with($plain, $writer{$_}, '42501', qr/must be owner of table m$/m, "$_ without rights") for sort keys %writer;
@@ -521,7 +533,7 @@ is($plain->query('SELECT count(*) FROM collab.models'), $admin->query('SELECT co
 	'anybody may list the models');
 
 $admin->query('GRANT SELECT ON m, m_items TO plain');
-my @items_only = qw(movie_bias cosine_similar pca_project pca_explained history);
+my @items_only = qw(movie_bias cosine_similar fold_in pca_project pca_explained history);
 is($plain->run($reader{$_})->{state}, '00000', "$_ with SELECT on head and items") for @items_only;
 my @users_only = qw(user_bias similar_users pca_project_users pca_explained_users);
 fails_with($plain, $reader{$_}, '42501', qr/permission denied for table m_users/, "$_ needs the users") for 'predict', @users_only;

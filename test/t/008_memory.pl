@@ -21,6 +21,8 @@ my %reader = (
 	'predict with text' => "SELECT collab.predict('m', (N % 1200)::text, (N % 120)::text)",
 	movie_bias => "SELECT count(*) FROM collab.movie_bias('m', 5)",
 	cosine_similar => "SELECT count(*) FROM collab.cosine_similar('m', N % 120, 5)",
+	fold_in => "SELECT n_ratings FROM collab.fold_in('m', ARRAY[N % 100 + 1, 3], '{4,5}')",
+	'fold_in with text' => "SELECT n_ratings FROM collab.fold_in('m', '{3,N}', '{4,2}')",
 	pca_project => "SELECT count(*) FROM collab.pca_project('m', 2, 20)",
 	pca_explained => "SELECT count(*) FROM collab.pca_explained('m')",
 	history => "SELECT count(*) FROM collab.history('m')",
@@ -58,6 +60,7 @@ BEGIN
 		PERFORM collab.predict('m', i % 1200, i % 120);
 		PERFORM FROM collab.movie_bias('m', 3);
 		PERFORM FROM collab.cosine_similar('m', i % 120, 3);
+		PERFORM FROM collab.fold_in('m', ARRAY[i % 100 + 1, 3], '{4,5}');
 	END LOOP;
 END$$
 SQL
@@ -124,8 +127,12 @@ does_not_grow('retrain', sub {
 	}
 });
 does_not_grow('touch', sub { $session->query("SELECT collab.touch('m'), collab.predict('m', 1, 1)") for 1 .. 20 });
+does_not_grow('add_users', sub {
+	$session->query("DELETE FROM m_users WHERE user_id > 900; SELECT collab.add_users('m'), collab.predict('m', 1, 1)") for 1 .. 10;
+});
 $session->query('INSERT INTO ratings VALUES (1, NULL, 1)');
 does_not_grow('train that fails', sub { $session->run("SELECT collab.train('brief', 'ratings')") for 1 .. 10 });
+does_not_grow('add_users that fails', sub { $session->run("SELECT collab.add_users('m')") for 1 .. 10 });
 does_not_grow('retrain that fails', sub { $session->run("CALL collab.retrain('m')") for 1 .. 10 });
 $session->query('DELETE FROM ratings WHERE item_id IS NULL');
 

@@ -62,7 +62,7 @@ my $stale = session($node);
 $stale->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM ratings; SAVEPOINT a');
 $other->query(q{CALL collab.retrain('m')});
 fails_with($stale, $_, '40001', qr/could not serialize access/, "$_ under an old snapshot"), $stale->query('ROLLBACK TO a')
-  for q{CALL collab.retrain('m')}, q{SELECT collab.touch('m')},
+  for q{CALL collab.retrain('m')}, q{SELECT collab.touch('m')}, q{SELECT collab.add_users('m')},
   q{SELECT collab.train('m', 'long_ratings', replace => true)};
 $stale->query('ROLLBACK; SET default_transaction_isolation = \'repeatable read\'');
 is($stale->run(q{CALL collab.retrain('m')})->{state}, '00000', 'a retrain of its own has snapshots of its own');

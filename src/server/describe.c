@@ -1,0 +1,70 @@
+/*
+ * describe.c
+ *	  What a head row tells of its model's embeddings, both ways.
+ *
+ * A prior is kept as an array of n_factors + 2: the variance of a factor, that
+ * of the bias, and the mean factors.  Mean bias and noise, which belong to it,
+ * are columns of their own: mean_user_bias, and the last of train_loss.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "server/compat.h"
+#include "server/describe.h"
+#include "server/host.h"
+
+#define PRIOR_FACTOR_VARIANCE	0
+#define PRIOR_BIAS_VARIANCE		1
+#define PRIOR_MEAN_FACTORS		2
+
+void
+DescribeSide(HeadRow *row, Side side, const cf_side *embeddings, cf_host *host)
+{
+	int			n = PRIOR_MEAN_FACTORS + (int) embeddings->n_factors;
+	float8	   *values = palloc(n * sizeof(float8));
+	cf_prior	prior = {.mean_factors = values + PRIOR_MEAN_FACTORS};
+
+	HostCheck(host, cf_prior_of_side(embeddings, host, &prior));
+	values[PRIOR_FACTOR_VARIANCE] = prior.factor_variance;
+	values[PRIOR_BIAS_VARIANCE] = prior.bias_variance;
+	HeadSet(row, side == USERS ? HEAD_N_USERS : HEAD_N_ITEMS, Int64GetDatum(embeddings->n_rows));
+	HeadSet(row, side == USERS ? HEAD_MEAN_USER_BIAS : HEAD_MEAN_ITEM_BIAS,
+			Float8GetDatum(prior.mean_bias));
+	HeadSet(row, side == USERS ? HEAD_USER_PRIOR : HEAD_ITEM_PRIOR, Float8ArrayDatum(values, n));
+}
+
+void
+ModelFromHead(const HeadRow *row, cf_host *host, cf_model *model)
+{
+	cf_model_init(model, host);
+	model->use_bias = HeadBool(row, HEAD_USE_BIAS, true);
+	model->use_range = HeadRange(row, &model->low, &model->high);
+	model->mean_rating = HeadFloat8(row, HEAD_MEAN_RATING, 0);
+	model->users.mean_bias = HeadFloat8(row, HEAD_MEAN_USER_BIAS, 0);
+	model->items.mean_bias = HeadFloat8(row, HEAD_MEAN_ITEM_BIAS, 0);
+}
+
+cf_prior *
+PriorFromHead(const HeadRow *row, Side side, MemoryContext context)
+{
+	int			n_losses;
+	int			n;
+	float8	   *losses = HeadFloat8Array(row, HEAD_TRAIN_LOSS, &n_losses);
+	float8	   *values = HeadFloat8Array(row, side == USERS ? HEAD_USER_PRIOR : HEAD_ITEM_PRIOR, &n);
+	float8		noise = n_losses > 0 ? losses[n_losses - 1] : -1;
+	cf_prior   *prior;
+
+	/* written so that NaN fails */
+	if (values == NULL || !(noise >= 0 && isfinite(noise)))
+		return NULL;
+	prior = MemoryContextAlloc(context, sizeof(cf_prior));
+	prior->noise = noise;
+	prior->factor_variance = values[PRIOR_FACTOR_VARIANCE];
+	prior->bias_variance = values[PRIOR_BIAS_VARIANCE];
+	prior->mean_bias = HeadFloat8(row, side == USERS ? HEAD_MEAN_USER_BIAS : HEAD_MEAN_ITEM_BIAS, 0);
+	n -= PRIOR_MEAN_FACTORS;
+	prior->mean_factors = MemoryContextAlloc(context, n * sizeof(float8));
+	memcpy(prior->mean_factors, values + PRIOR_MEAN_FACTORS, n * sizeof(float8));
+	return prior;
+}

@@ -1,0 +1,27 @@
+/*
+ * describe.h
+ *	  What a head row tells of its model's embeddings, both ways.
+ */
+#ifndef COLLAB_DESCRIBE_H
+#define COLLAB_DESCRIBE_H
+
+#include "core/cf_fold.h"
+#include "server/head.h"
+#include "server/model_tables.h"
+
+/*
+ * Write what the row tells of a side's embeddings: their number, the mean
+ * bias and the prior.  Values go to the current context.
+ */
+extern void DescribeSide(HeadRow *row, Side side, const cf_side *embeddings, cf_host *host);
+
+/* The model that a checked row tells of, without embeddings. */
+extern void ModelFromHead(const HeadRow *row, cf_host *host, cf_model *model);
+
+/*
+ * The prior of a row that is folded in on a side, in "context".  NULL where
+ * the head does not tell, being an older version's.
+ */
+extern cf_prior *PriorFromHead(const HeadRow *row, Side side, MemoryContext context);
+
+#endif							/* COLLAB_DESCRIBE_H */
