@@ -265,6 +265,36 @@ LANGUAGE C STABLE PARALLEL SAFE COST 20000 ROWS 10;
 COMMENT ON FUNCTION collab.recommend(regclass, text, integer, anyelement, boolean, "any", "any", real, bigint)
 IS 'items of highest predicted rating for a user whose id is given as text, for item ids of the type of item_type, which is NULL::the_type';
 
+CREATE FUNCTION collab.recommend_for(
+	model regclass,
+	items anyarray,
+	ratings real[],
+	k integer DEFAULT 10,
+	candidates "any" DEFAULT NULL,
+	exclude "any" DEFAULT NULL,
+	min_score real DEFAULT NULL,
+	min_ratings bigint DEFAULT 1)
+RETURNS TABLE (item_id anyelement, score real)
+AS 'MODULE_PATHNAME', 'collab_recommend_for'
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 ROWS 10;
+COMMENT ON FUNCTION collab.recommend_for(regclass, anyarray, real[], integer, "any", "any", real, bigint)
+IS 'items of highest predicted rating for somebody who gave these items these ratings, without them';
+
+CREATE FUNCTION collab.recommend_for(
+	model regclass,
+	items text,
+	ratings real[],
+	k integer DEFAULT 10,
+	candidates "any" DEFAULT NULL,
+	exclude "any" DEFAULT NULL,
+	min_score real DEFAULT NULL,
+	min_ratings bigint DEFAULT 1)
+RETURNS TABLE (item_id text, score real)
+AS 'MODULE_PATHNAME', 'collab_recommend_for'
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 ROWS 10;
+COMMENT ON FUNCTION collab.recommend_for(regclass, text, real[], integer, "any", "any", real, bigint)
+IS 'items of highest predicted rating for somebody who gave these items these ratings; items given as text are read as an array of the model''s key type, and returned as text';
+
 CREATE FUNCTION collab.recommend_all(model regclass, k integer DEFAULT 10, exclude_seen boolean DEFAULT true)
 RETURNS TABLE (user_id bigint, item_id bigint, score real, rank integer)
 AS 'MODULE_PATHNAME', 'collab_recommend_all'

@@ -1,12 +1,15 @@
 /*
  * recommend.c
  *	  collab.recommend(): the best items for one user.
+ *	  collab.recommend_for(): the best items for somebody who is described by
+ *	  some ratings.
  *	  collab.recommend_all(): the best items for each user.
  */
 #include "postgres.h"
 
 #include <math.h>
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -16,6 +19,7 @@
 #include "server/blas.h"
 #include "server/cache.h"
 #include "server/compat.h"
+#include "server/fold.h"
 #include "server/host.h"
 #include "server/ids.h"
 #include "server/pool.h"
@@ -23,6 +27,7 @@
 
 COLLAB_FUNCTION(collab_recommend);
 COLLAB_FUNCTION(collab_recommend_typed);
+COLLAB_FUNCTION(collab_recommend_for);
 COLLAB_FUNCTION(collab_recommend_all);
 COLLAB_FUNCTION(collab_recommend_all_typed);
 
@@ -191,6 +196,45 @@ Datum
 collab_recommend_typed(PG_FUNCTION_ARGS)
 {
 	return Recommend(fcinfo, 3, 4);
+}
+
+/* The embedding of somebody who gave these ratings; NULL where they tell nothing. */
+static const float *
+FoldedUser(const CachedModel *model, const uint32 *rows, const float4 *ratings, size_t n)
+{
+	float	   *user = palloc(model->model.items.stride * sizeof(float));
+
+	return FoldInUser(model, rows, ratings, n, user) > 0 ? user : NULL;
+}
+
+/*
+ * Somebody new: the embedding is folded in from the ratings, and the items
+ * that were rated are left out.
+ */
+Datum
+collab_recommend_for(PG_FUNCTION_ARGS)
+{
+	int32		k = PositiveArgument(fcinfo, 3, "k");
+	CachedModel *model;
+	cf_filter	filter;
+	const float *user;
+	uint32	   *rated;
+	float4	   *ratings;
+	size_t		n_rated;
+	Oid			element;		/* none where the items are given as text */
+	IdType		type;
+
+	BeginRows(fcinfo);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		return (Datum) 0;
+	model = CachedModelGet(fcinfo->flinfo, PG_GETARG_OID(0), NEED_ITEMS);
+	element = get_base_element_type(get_fn_expr_argtype(fcinfo->flinfo, 1));
+	type = IdTypeOf(OidIsValid(element) ? element : TEXTOID);
+	n_rated = ReadRatedItems(fcinfo, 1, 2, model, &rated, &ratings);
+	user = FoldedUser(model, rated, ratings, n_rated);
+	filter = ReadFilter(fcinfo, 4, model, rated, n_rated);
+	AddRecommended(fcinfo, model, user, &filter, k, &type);
+	return (Datum) 0;
 }
 
 /* A run of recommend_all(). */
