@@ -525,3 +525,103 @@ CREATE AGGREGATE collab.mae(actual double precision, predicted double precision)
 );
 COMMENT ON AGGREGATE collab.mae(double precision, double precision)
 IS 'mean absolute error';
+
+--
+-- Measures of a ranking.  The state is {n, k, score, relevant, ...}, a real
+-- type, so that partial states can be combined across workers and machines.
+--
+CREATE FUNCTION collab.ranking_accum(state double precision[], score double precision, relevant boolean)
+RETURNS double precision[]
+AS 'MODULE_PATHNAME', 'collab_ranking_accum'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION collab.ranking_accum(double precision[], double precision, boolean)
+IS 'transition function of ndcg and average_precision';
+
+CREATE FUNCTION collab.ranking_accum_k(state double precision[], score double precision, relevant boolean, k integer)
+RETURNS double precision[]
+AS 'MODULE_PATHNAME', 'collab_ranking_accum_k'
+LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION collab.ranking_accum_k(double precision[], double precision, boolean, integer)
+IS 'transition function of ndcg and average_precision of the first k';
+
+CREATE FUNCTION collab.ranking_combine(a double precision[], b double precision[])
+RETURNS double precision[]
+AS 'MODULE_PATHNAME', 'collab_ranking_combine'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION collab.ranking_combine(double precision[], double precision[])
+IS 'combine function of ndcg and average_precision';
+
+CREATE FUNCTION collab.ranking_ndcg(state double precision[])
+RETURNS double precision
+AS 'MODULE_PATHNAME', 'collab_ranking_ndcg'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION collab.ranking_ndcg(double precision[])
+IS 'final function of ndcg';
+
+CREATE FUNCTION collab.ranking_average_precision(state double precision[])
+RETURNS double precision
+AS 'MODULE_PATHNAME', 'collab_ranking_average_precision'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION collab.ranking_average_precision(double precision[])
+IS 'final function of average_precision';
+
+CREATE AGGREGATE collab.ndcg(score double precision, relevant boolean) (
+	SFUNC = collab.ranking_accum,
+	STYPE = double precision[],
+	INITCOND = '{0,0}',
+	COMBINEFUNC = collab.ranking_combine,
+	FINALFUNC = collab.ranking_ndcg,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE collab.ndcg(double precision, boolean)
+IS 'normalized discounted cumulative gain of rows in order of falling score';
+
+CREATE AGGREGATE collab.ndcg(score double precision, relevant boolean, k integer) (
+	SFUNC = collab.ranking_accum_k,
+	STYPE = double precision[],
+	INITCOND = '{0,0}',
+	COMBINEFUNC = collab.ranking_combine,
+	FINALFUNC = collab.ranking_ndcg,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE collab.ndcg(double precision, boolean, integer)
+IS 'normalized discounted cumulative gain of the first k rows in order of falling score';
+
+CREATE AGGREGATE collab.average_precision(score double precision, relevant boolean) (
+	SFUNC = collab.ranking_accum,
+	STYPE = double precision[],
+	INITCOND = '{0,0}',
+	COMBINEFUNC = collab.ranking_combine,
+	FINALFUNC = collab.ranking_average_precision,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE collab.average_precision(double precision, boolean)
+IS 'mean precision at the relevant rows, in order of falling score';
+
+CREATE AGGREGATE collab.average_precision(score double precision, relevant boolean, k integer) (
+	SFUNC = collab.ranking_accum_k,
+	STYPE = double precision[],
+	INITCOND = '{0,0}',
+	COMBINEFUNC = collab.ranking_combine,
+	FINALFUNC = collab.ranking_average_precision,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE collab.average_precision(double precision, boolean, integer)
+IS 'mean precision at the relevant rows among the first k, in order of falling score';
+
+--
+-- Evaluation
+--
+CREATE FUNCTION collab.evaluate(
+	model regclass,
+	ratings regclass DEFAULT NULL,
+	user_column name DEFAULT NULL,
+	item_column name DEFAULT NULL,
+	rating_column name DEFAULT NULL,
+	k integer DEFAULT 10,
+	relevant_from double precision DEFAULT NULL)
+RETURNS TABLE (metric text, value double precision)
+AS 'MODULE_PATHNAME', 'collab_evaluate'
+LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 14;
+COMMENT ON FUNCTION collab.evaluate(regclass, regclass, name, name, name, integer, double precision)
+IS 'errors and ranking measures of a model on its held-out ratings, or on those of another relation';

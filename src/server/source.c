@@ -97,6 +97,7 @@ SourceOpen(Source *source, Oid relid, const char *user_column, const char *item_
 
 	CheckRelationKind(relid);
 	source->relid = relid;
+	source->read_only = false;
 	source->name = QualifiedName(relid);
 	namestrcpy(&source->user_column, user_column);
 	namestrcpy(&source->item_column, item_column);
@@ -252,7 +253,7 @@ SourceScan(const Source *source, SourceUse use, RatingConsumer consume, void *co
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "collab ratings batch",
 												ALLOCSET_DEFAULT_SIZES);
 	Portal		portal = SPI_cursor_open_with_args(NULL, SourceQuery(source), 0, NULL, NULL,
-												   NULL, false, 0);
+												   NULL, source->read_only, 0);
 	bool		more = true;
 
 	CheckCursor(source, portal->tupDesc);
@@ -325,32 +326,33 @@ SourceRemembered(const HeadRow *row, MemoryContext context)
 	return source;
 }
 
-/* The relation of that name now. */
-static Oid
-FindRemembered(const char *name, const char *model, const char *hint)
+Oid
+SourceFind(const ModelSource *remembered)
 {
-	Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(QualifiedNameList(name)),
-										 AccessShareLock, true);
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation %s that model \"%s\" was trained on does not exist", name, model),
-				 errhint("%s", hint)));
-	return relid;
+	if (remembered->name == NULL)
+		return InvalidOid;
+	return RangeVarGetRelid(makeRangeVarFromNameList(QualifiedNameList(remembered->name)),
+							AccessShareLock, true);
 }
 
 void
 SourceOpenRemembered(Source *source, const ModelSource *remembered, Oid instead,
 					 const char *model, const char *hint)
 {
-	if (remembered->name == NULL && !OidIsValid(instead))
+	Oid			relid = OidIsValid(instead) ? instead : SourceFind(remembered);
+
+	if (!OidIsValid(relid) && remembered->name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("model \"%s\" was not trained on a table", model),
 				 errhint("%s", hint)));
-	SourceOpen(source,
-			   OidIsValid(instead) ? instead : FindRemembered(remembered->name, model, hint),
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation %s that model \"%s\" was trained on does not exist",
+						remembered->name, model),
+				 errhint("%s", hint)));
+	SourceOpen(source, relid,
 			   NameStr(remembered->user_column), NameStr(remembered->item_column),
 			   NameStr(remembered->rating_column));
 }

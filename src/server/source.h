@@ -25,6 +25,8 @@ typedef struct Source
 	Oid			rating_type;	/* base type */
 	KeyType		user_key;
 	KeyType		item_key;
+	bool		read_only;		/* under the caller's snapshot, as a STABLE
+								 * function reads; SourceOpen() says no */
 } Source;
 
 /*
@@ -46,6 +48,9 @@ typedef struct ModelSource
 
 /* That of a head row, copied into "context". */
 extern ModelSource SourceRemembered(const HeadRow *row, MemoryContext context);
+
+/* The remembered relation, if there is one and it still exists; else InvalidOid. */
+extern Oid	SourceFind(const ModelSource *remembered);
 
 /*
  * SourceOpen() for what a model remembers, or for relation "instead" where
