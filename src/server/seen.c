@@ -111,6 +111,7 @@ OpenSource(const CachedModel *model)
 	SourceOpenRemembered(&source, &model->source, InvalidOid, model->name, WAY_OUT);
 	RequireFamily(model, USERS, &source.user_key);
 	RequireFamily(model, ITEMS, &source.item_key);
+	source.read_only = true;	/* under the caller's snapshot */
 	return source;
 }
 

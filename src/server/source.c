@@ -311,7 +311,7 @@ ModelSource
 SourceRemembered(const HeadRow *row, MemoryContext context)
 {
 	static const HeadColumn columns[] = {HEAD_USER_COLUMN, HEAD_ITEM_COLUMN, HEAD_RATING_COLUMN};
-	ModelSource source = {NULL};
+	ModelSource source = {.name = NULL};
 	NameData   *names[] = {&source.user_column, &source.item_column, &source.rating_column};
 	MemoryContext previous = MemoryContextSwitchTo(context);
 
@@ -332,7 +332,7 @@ SourceFind(const ModelSource *remembered)
 	if (remembered->name == NULL)
 		return InvalidOid;
 	return RangeVarGetRelid(makeRangeVarFromNameList(QualifiedNameList(remembered->name)),
-							AccessShareLock, true);
+							NoLock, true);
 }
 
 void
@@ -379,6 +379,11 @@ IsViewOfAnother(const Source *source, Oid *owner)
 	bool		view = relation->rd_rel->relkind == RELKIND_VIEW;
 	bool		invoker = view && ViewHasSecurityInvoker(relation);
 
+	/* it was looked up by name before it was locked */
+	if (strcmp(QualifiedName(source->relid), source->name) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation %s was renamed", source->name)));
 	*owner = relation->rd_rel->relowner;
 	table_close(relation, NoLock);
 	if (!view || *owner == GetUserId() || superuser_arg(*owner))
