@@ -4,14 +4,14 @@
 
 -- Worked by hand.  Without factors and range a prediction is the sum of the
 -- biases, which are set below (their means are 0 and 2.4); item 6 has no training rating, nobody knows user 9.
-CREATE TABLE e_source (user_id integer, item_id integer, rating real);
-INSERT INTO e_source VALUES (1, 1, 4), (2, 2, 3), (2, 3, 2), (3, 4, 2), (3, 5, 1), (3, 6, NULL);
-SELECT count(*) FROM collab.train('e_tiny', 'e_source', n_factors => 1, n_epochs => 1, y_range => NULL, valid_pct => 0, verbose => false);
-UPDATE e_tiny_users SET bias = 0, factors = '{0}';
-UPDATE e_tiny_items SET bias = CASE item_id WHEN 1 THEN 4 WHEN 2 THEN 3 WHEN 5 THEN 1 ELSE 2 END, factors = '{0}';
-SELECT collab.touch('e_tiny');
-CREATE TABLE e_held (user_id integer, item_id integer, rating real);
-INSERT INTO e_held VALUES
+CREATE TABLE ev_source (user_id integer, item_id integer, rating real);
+INSERT INTO ev_source VALUES (1, 1, 4), (2, 2, 3), (2, 3, 2), (3, 4, 2), (3, 5, 1), (3, 6, NULL);
+SELECT count(*) FROM collab.train('ev_tiny', 'ev_source', n_factors => 1, n_epochs => 1, y_range => NULL, valid_pct => 0, verbose => false);
+UPDATE ev_tiny_users SET bias = 0, factors = '{0}';
+UPDATE ev_tiny_items SET bias = CASE item_id WHEN 1 THEN 4 WHEN 2 THEN 3 WHEN 5 THEN 1 ELSE 2 END, factors = '{0}';
+SELECT collab.touch('ev_tiny');
+CREATE TABLE ev_held (user_id integer, item_id integer, rating real);
+INSERT INTO ev_held VALUES
 	(1, 2, 4), (1, 4, 3), (1, 1, 5),	-- predicted 3, 2, 4; of item 1 there is a training rating
 	(2, 1, 5), (2, 6, 5),				-- predicted 4, and 2.4 for the cold item
 	(3, 1, 1),							-- predicted 4; not relevant, so user 3 is not ranked
@@ -22,18 +22,18 @@ INSERT INTO e_held VALUES
 -- which is no candidate.  User 9: candidates 1 2 3 4 5, relevant 3 at place 3.  First two: 2 3, 1 4, 1 2: four of five items.
 SELECT metric, round(value::numeric, 6) AS value,
        round((ARRAY[7, 1, 1, 23.76/7, sqrt(23.76/7), 11.6/7, 1 - 23.76/(90/7.), 3, 1/3., 1/3., 2/3. / (1 + ln(2.)/ln(3.)), 1/3., 7/9., 4/5.])[number], 6) AS by_hand
-  FROM collab.evaluate('e_tiny', 'e_held', k => 2, relevant_from => 3) WITH ORDINALITY e(metric, value, number);
+  FROM collab.evaluate('ev_tiny', 'ev_held', k => 2, relevant_from => 3) WITH ORDINALITY e(metric, value, number);
 -- all places: 1 3 of two, 1 of two, 3 of one
 SELECT metric, round(value::numeric, 6) AS value,
        round((ARRAY[4/15., 5/6., (1.5/(1 + ln(2.)/ln(3.)) + 1/(1 + ln(2.)/ln(3.)) + 0.5)/3, (5/6. + 1/2. + 1/3.)/3, 7/9., 1])[number - 8], 6) AS by_hand
-  FROM collab.evaluate('e_tiny', 'e_held', k => 5, relevant_from => 3) WITH ORDINALITY e(metric, value, number) WHERE number > 8;
+  FROM collab.evaluate('ev_tiny', 'ev_held', k => 5, relevant_from => 3) WITH ORDINALITY e(metric, value, number) WHERE number > 8;
 -- relevant is what is at least the mean training rating, 2.4
-SELECT (SELECT mean_rating FROM e_tiny) AS mean_rating, count(*) AS same
-  FROM collab.evaluate('e_tiny', 'e_held') a JOIN collab.evaluate('e_tiny', 'e_held', relevant_from => 2.4) b USING (metric, value);
+SELECT (SELECT mean_rating FROM ev_tiny) AS mean_rating, count(*) AS same
+  FROM collab.evaluate('ev_tiny', 'ev_held') a JOIN collab.evaluate('ev_tiny', 'ev_held', relevant_from => 2.4) b USING (metric, value);
 -- a pair that is given twice counts twice in the errors, and once in the ranking
-INSERT INTO e_held VALUES (1, 2, 4), (1, 2, 1);
+INSERT INTO ev_held VALUES (1, 2, 4), (1, 2, 1);
 SELECT metric, round(value::numeric, 6) AS value, round((ARRAY[9, 1, 1, 28.76/9])[number], 6) AS by_hand
-  FROM collab.evaluate('e_tiny', 'e_held', k => 2, relevant_from => 3) WITH ORDINALITY e(metric, value, number)
+  FROM collab.evaluate('ev_tiny', 'ev_held', k => 2, relevant_from => 3) WITH ORDINALITY e(metric, value, number)
  WHERE number NOT BETWEEN 5 AND 7;
 
 -- The same measures by plain SQL, from three views: ratings held out, pairs rated in training, items of the model.
@@ -43,7 +43,7 @@ BEGIN
 	RETURN QUERY EXECUTE format($sql$
 		WITH held AS (
 			SELECT user_id, item_id, rating::real::float8, collab.predict(%1$L, user_id, item_id)::float8 AS predicted
-			  FROM e_heldout WHERE rating IS NOT NULL),
+			  FROM ev_heldout WHERE rating IS NOT NULL),
 		errors AS (
 			SELECT count(*) AS n, avg((rating - predicted) ^ 2) AS mse, avg(abs(rating - predicted)) AS mae,
 			       1 - sum((rating - predicted) ^ 2) / nullif(var_pop(rating) * count(*), 0) AS r2,
@@ -51,7 +51,7 @@ BEGIN
 			       count(*) FILTER (WHERE NOT EXISTS (SELECT FROM %1$s_items i WHERE i.item_id = held.item_id AND n_ratings > 0)) AS n_cold_items
 			  FROM held),
 		relevant AS (
-			SELECT user_id, item_id FROM held WHERE rating >= $2 EXCEPT SELECT user_id, item_id FROM e_seen),
+			SELECT user_id, item_id FROM held WHERE rating >= $2 EXCEPT SELECT user_id, item_id FROM ev_seen),
 		ranked_users AS (
 			SELECT user_id, count(*) AS n_relevant FROM relevant GROUP BY user_id),
 		trained AS (
@@ -60,7 +60,7 @@ BEGIN
 			SELECT u.user_id, i.item_id,
 			       row_number() OVER (PARTITION BY u.user_id ORDER BY collab.predict(%1$L, u.user_id, i.item_id) DESC, i.item_id) AS place
 			  FROM ranked_users u, trained i
-			 WHERE (u.user_id, i.item_id) NOT IN (SELECT user_id, item_id FROM e_seen)),
+			 WHERE (u.user_id, i.item_id) NOT IN (SELECT user_id, item_id FROM ev_seen)),
 		hits AS (
 			SELECT user_id, place::float8, row_number() OVER (PARTITION BY user_id ORDER BY place) AS hit
 			  FROM ranking JOIN relevant USING (user_id, item_id)),
@@ -93,190 +93,190 @@ RETURNS TABLE (measured bigint, ranked_users double precision, different text[])
 	  FROM collab.evaluate(model, ratings, k => k, relevant_from => relevant_from) g
 	  FULL JOIN expect.evaluate(model, k, coalesce(relevant_from, (SELECT mean_rating FROM expect.head(model)))) w USING (metric)
 $$;
-CREATE VIEW e_heldout AS SELECT * FROM e_held;
-CREATE VIEW e_seen AS SELECT user_id, item_id FROM e_source WHERE rating IS NOT NULL;
-SELECT expect.differences('e_tiny', 'e_held', k, relevant_from)
+CREATE VIEW ev_heldout AS SELECT * FROM ev_held;
+CREATE VIEW ev_seen AS SELECT user_id, item_id FROM ev_source WHERE rating IS NOT NULL;
+SELECT expect.differences('ev_tiny', 'ev_held', k, relevant_from)
   FROM (VALUES (1, 3), (2, 3), (5, 3), (10, 3), (2147483647, 3), (3, -1e300), (3, 5), (3, NULL)) v(k, relevant_from);
 -- nobody is ranked, and everybody
-SELECT expect.differences('e_tiny', 'e_held', 3, 5.01), expect.differences('e_tiny', 'e_held', 3, 'Infinity'), expect.differences('e_tiny', 'e_held', 3, '-Infinity');
-SELECT * FROM collab.evaluate('e_tiny', 'e_held', k => 3, relevant_from => 6) WHERE metric NOT IN ('mse', 'rmse', 'mae', 'r2');
+SELECT expect.differences('ev_tiny', 'ev_held', 3, 5.01), expect.differences('ev_tiny', 'ev_held', 3, 'Infinity'), expect.differences('ev_tiny', 'ev_held', 3, '-Infinity');
+SELECT * FROM collab.evaluate('ev_tiny', 'ev_held', k => 3, relevant_from => 6) WHERE metric NOT IN ('mse', 'rmse', 'mae', 'r2');
 
 -- The model's own validation part.  The split depends on the two ids alone, and
 -- of a source in which each user and each item comes once, n_ratings tells it.
 SET client_min_messages = warning;
 SET jit = off;
-CREATE TABLE e_split (user_id integer, item_id integer, rating real, held boolean);
+CREATE TABLE ev_split (user_id integer, item_id integer, rating real, held boolean);
 DO $$
 BEGIN
 	FOR d IN 0 .. 59 LOOP
-		EXECUTE format('CREATE OR REPLACE VIEW e_diagonal AS SELECT * FROM ratings WHERE (user_id + item_id) %% 60 = %s', d);
-		PERFORM collab.train('e_diagonals', 'e_diagonal', n_factors => 1, n_epochs => 1, replace => true, verbose => false);
-		INSERT INTO e_split SELECT r.*, u.n_ratings = 0 FROM e_diagonal r JOIN e_diagonals_users u USING (user_id);
+		EXECUTE format('CREATE OR REPLACE VIEW ev_diagonal AS SELECT * FROM ratings WHERE (user_id + item_id) %% 60 = %s', d);
+		PERFORM collab.train('ev_diagonals', 'ev_diagonal', n_factors => 1, n_epochs => 1, replace => true, verbose => false);
+		INSERT INTO ev_split SELECT r.*, u.n_ratings = 0 FROM ev_diagonal r JOIN ev_diagonals_users u USING (user_id);
 	END LOOP;
 END $$;
 RESET jit;
 RESET client_min_messages;
-SELECT count(*) FROM collab.train('e_model', 'ratings', n_factors => 4, n_epochs => 3, verbose => false);
-SELECT (SELECT n_valid FROM e_model) = count(*) FILTER (WHERE held) AS as_many, count(*) = (SELECT count(*) FROM ratings WHERE rating IS NOT NULL) AS all FROM e_split;
-CREATE OR REPLACE VIEW e_heldout AS SELECT user_id, item_id, rating FROM e_split WHERE held;
-CREATE OR REPLACE VIEW e_seen AS SELECT user_id, item_id FROM e_split WHERE NOT held;
-SELECT expect.differences('e_model', NULL, k, relevant_from)
+SELECT count(*) FROM collab.train('ev_model', 'ratings', n_factors => 4, n_epochs => 3, verbose => false);
+SELECT (SELECT n_valid FROM ev_model) = count(*) FILTER (WHERE held) AS as_many, count(*) = (SELECT count(*) FROM ratings WHERE rating IS NOT NULL) AS all FROM ev_split;
+CREATE OR REPLACE VIEW ev_heldout AS SELECT user_id, item_id, rating FROM ev_split WHERE held;
+CREATE OR REPLACE VIEW ev_seen AS SELECT user_id, item_id FROM ev_split WHERE NOT held;
+SELECT expect.differences('ev_model', NULL, k, relevant_from)
   FROM (VALUES (10, NULL), (1, NULL), (3, 4), (40, 5), (100, -1e300), (7, 100)) v(k, relevant_from);
-SELECT metric, value FROM collab.evaluate('e_model') WHERE metric IN ('n', 'n_cold_users', 'n_cold_items', 'n_ranked_users');
+SELECT metric, value FROM collab.evaluate('ev_model') WHERE metric IN ('n', 'n_cold_users', 'n_cold_items', 'n_ranked_users');
 -- which is what the training measured
-SELECT value = (SELECT valid_loss[3] FROM e_model) AS valid_loss FROM collab.evaluate('e_model') WHERE metric = 'mse';
+SELECT value = (SELECT valid_loss[3] FROM ev_model) AS valid_loss FROM collab.evaluate('ev_model') WHERE metric = 'mse';
 -- Given the source itself, all of it counts in the errors; relevant is still only what was not trained on.
-CREATE OR REPLACE VIEW e_heldout AS SELECT user_id, item_id, rating FROM e_split;
-SELECT expect.differences('e_model', 'ratings', 10, NULL);
-SELECT count(*) AS same FROM collab.evaluate('e_model') a JOIN collab.evaluate('e_model', 'ratings') b USING (metric, value);
+CREATE OR REPLACE VIEW ev_heldout AS SELECT user_id, item_id, rating FROM ev_split;
+SELECT expect.differences('ev_model', 'ratings', 10, NULL);
+SELECT count(*) AS same FROM collab.evaluate('ev_model') a JOIN collab.evaluate('ev_model', 'ratings') b USING (metric, value);
 -- Other seeds, parts and models
-SELECT count(*) FROM collab.train('e_dot', 'ratings', n_factors => 2, n_epochs => 2, use_bias => false, y_range => NULL, seed => -7, valid_pct => 0.5, verbose => false);
-SELECT value = (SELECT valid_loss[2] FROM e_dot) AS valid_loss FROM collab.evaluate('e_dot') WHERE metric = 'mse';
-SELECT count(*) FROM collab.train('e_dot', 'ratings', n_factors => 2, n_epochs => 2, use_bias => false, y_range => NULL, verbose => false, replace => true);
-CREATE OR REPLACE VIEW e_heldout AS SELECT user_id, item_id, rating FROM e_split WHERE held;
-SELECT expect.differences('e_dot', NULL, 10, NULL), expect.differences('e_dot', NULL, 3, 4.5);
+SELECT count(*) FROM collab.train('ev_dot', 'ratings', n_factors => 2, n_epochs => 2, use_bias => false, y_range => NULL, seed => -7, valid_pct => 0.5, verbose => false);
+SELECT value = (SELECT valid_loss[2] FROM ev_dot) AS valid_loss FROM collab.evaluate('ev_dot') WHERE metric = 'mse';
+SELECT count(*) FROM collab.train('ev_dot', 'ratings', n_factors => 2, n_epochs => 2, use_bias => false, y_range => NULL, verbose => false, replace => true);
+CREATE OR REPLACE VIEW ev_heldout AS SELECT user_id, item_id, rating FROM ev_split WHERE held;
+SELECT expect.differences('ev_dot', NULL, 10, NULL), expect.differences('ev_dot', NULL, 3, 4.5);
 -- many cold rows
-SELECT count(*) FROM collab.train('e_cold', 'ratings', n_factors => 2, n_epochs => 1, valid_pct => 0.97, verbose => false);
-SELECT metric, value > 0 AS some FROM collab.evaluate('e_cold') WHERE metric LIKE 'n_cold%';
-SELECT value = (SELECT valid_loss[1] FROM e_cold) AS valid_loss FROM collab.evaluate('e_cold') WHERE metric = 'mse';
+SELECT count(*) FROM collab.train('ev_cold', 'ratings', n_factors => 2, n_epochs => 1, valid_pct => 0.97, verbose => false);
+SELECT metric, value > 0 AS some FROM collab.evaluate('ev_cold') WHERE metric LIKE 'n_cold%';
+SELECT value = (SELECT valid_loss[1] FROM ev_cold) AS valid_loss FROM collab.evaluate('ev_cold') WHERE metric = 'mse';
 
 -- Another relation: other columns and types, unknown users and items, repeated pairs, what was trained on.
-CREATE TABLE e_other AS
+CREATE TABLE ev_other AS
 	SELECT (1 + n * 7 % 71)::smallint AS person, (1 + n * 11 % 45)::bigint AS film, CASE WHEN n % 17 > 0 THEN (1 + n * 13 % 9 / 2.0)::numeric END AS stars
 	  FROM generate_series(1, 900) n;
-CREATE OR REPLACE VIEW e_heldout AS SELECT person::integer AS user_id, film::integer AS item_id, stars::real AS rating FROM e_other;
-CREATE VIEW e_renamed AS SELECT person AS user_id, film AS item_id, stars AS rating FROM e_other;
-SELECT expect.differences('e_model', 'e_renamed', k, relevant_from) FROM (VALUES (10, NULL), (2, 4), (60, 0)) v(k, relevant_from);
-SELECT expect.differences('e_dot', 'e_renamed', k, relevant_from) FROM (VALUES (10, NULL), (2, 4)) v(k, relevant_from);
-SELECT count(*) AS same FROM collab.evaluate('e_model', 'e_renamed') a JOIN collab.evaluate('e_model', 'e_other', 'person', 'film', 'stars') b USING (metric, value);
+CREATE OR REPLACE VIEW ev_heldout AS SELECT person::integer AS user_id, film::integer AS item_id, stars::real AS rating FROM ev_other;
+CREATE VIEW ev_renamed AS SELECT person AS user_id, film AS item_id, stars AS rating FROM ev_other;
+SELECT expect.differences('ev_model', 'ev_renamed', k, relevant_from) FROM (VALUES (10, NULL), (2, 4), (60, 0)) v(k, relevant_from);
+SELECT expect.differences('ev_dot', 'ev_renamed', k, relevant_from) FROM (VALUES (10, NULL), (2, 4)) v(k, relevant_from);
+SELECT count(*) AS same FROM collab.evaluate('ev_model', 'ev_renamed') a JOIN collab.evaluate('ev_model', 'ev_other', 'person', 'film', 'stars') b USING (metric, value);
 -- in any order, the same bits
-CREATE TABLE e_turned AS SELECT * FROM e_other ORDER BY stars, person DESC, film;
-SELECT count(*) AS same FROM collab.evaluate('e_model', 'e_other', 'person', 'film', 'stars') a JOIN collab.evaluate('e_model', 'e_turned', 'person', 'film', 'stars') b USING (metric, value);
+CREATE TABLE ev_turned AS SELECT * FROM ev_other ORDER BY stars, person DESC, film;
+SELECT count(*) AS same FROM collab.evaluate('ev_model', 'ev_other', 'person', 'film', 'stars') a JOIN collab.evaluate('ev_model', 'ev_turned', 'person', 'film', 'stars') b USING (metric, value);
 
 -- by any number of threads, too
 SET collab.threads = 1;
-CREATE TABLE e_alone AS SELECT * FROM collab.evaluate('e_model', 'e_renamed');
+CREATE TABLE ev_alone AS SELECT * FROM collab.evaluate('ev_model', 'ev_renamed');
 SET collab.threads = 3;
-SELECT count(*) AS same FROM collab.evaluate('e_model', 'e_renamed') JOIN e_alone USING (metric, value);
+SELECT count(*) AS same FROM collab.evaluate('ev_model', 'ev_renamed') JOIN ev_alone USING (metric, value);
 RESET collab.threads;
 
 -- A model keeps the names of its source's columns, for its own part and for another relation; what is given comes first.
-SELECT count(*) FROM collab.train('e_films', 'e_other', 'person', 'film', 'stars', n_factors => 2, n_epochs => 1, verbose => false);
-SELECT count(*) AS same FROM collab.evaluate('e_films', 'e_other') a JOIN collab.evaluate('e_films', 'e_renamed', 'user_id', 'item_id', 'rating') b USING (metric, value);
-CREATE TABLE e_before AS SELECT * FROM collab.evaluate('e_films');
-ALTER TABLE e_other RENAME person TO who;
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_films')$$);
-SELECT count(*) AS same FROM collab.evaluate('e_films', user_column => 'who') JOIN e_before USING (metric, value);
-ALTER TABLE e_other RENAME who TO person;
+SELECT count(*) FROM collab.train('ev_films', 'ev_other', 'person', 'film', 'stars', n_factors => 2, n_epochs => 1, verbose => false);
+SELECT count(*) AS same FROM collab.evaluate('ev_films', 'ev_other') a JOIN collab.evaluate('ev_films', 'ev_renamed', 'user_id', 'item_id', 'rating') b USING (metric, value);
+CREATE TABLE ev_before AS SELECT * FROM collab.evaluate('ev_films');
+ALTER TABLE ev_other RENAME person TO who;
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_films')$$);
+SELECT count(*) AS same FROM collab.evaluate('ev_films', user_column => 'who') JOIN ev_before USING (metric, value);
+ALTER TABLE ev_other RENAME who TO person;
 
 -- Ids of other families
-CREATE TABLE e_text AS SELECT 'u' || user_id AS user_id, 'i' || item_id AS item_id, rating FROM ratings;
-SELECT count(*) FROM collab.train('e_texts', 'e_text', n_factors => 2, n_epochs => 1, verbose => false);
-SELECT value = (SELECT valid_loss[1] FROM e_texts) AS valid_loss FROM collab.evaluate('e_texts') WHERE metric = 'mse';
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_texts', 'ratings')$$);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', 'e_text')$$);
-CREATE VIEW e_mixed AS SELECT user_id, item_id::text AS item_id, rating FROM ratings;
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', 'e_mixed')$$);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', 'e_mixed', item_column => 'rating')$$);
+CREATE TABLE ev_text AS SELECT 'u' || user_id AS user_id, 'i' || item_id AS item_id, rating FROM ratings;
+SELECT count(*) FROM collab.train('ev_texts', 'ev_text', n_factors => 2, n_epochs => 1, verbose => false);
+SELECT value = (SELECT valid_loss[1] FROM ev_texts) AS valid_loss FROM collab.evaluate('ev_texts') WHERE metric = 'mse';
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_texts', 'ratings')$$);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', 'ev_text')$$);
+CREATE VIEW ev_mixed AS SELECT user_id, item_id::text AS item_id, rating FROM ratings;
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', 'ev_mixed')$$);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', 'ev_mixed', item_column => 'rating')$$);
 
 -- No pairs at all
-CREATE TABLE e_empty (user_id integer, item_id integer, rating real);
-SELECT * FROM collab.evaluate('e_model', 'e_empty', k => 3);
-INSERT INTO e_empty VALUES (1, 1, NULL);
-SELECT * FROM collab.evaluate('e_model', 'e_empty') WHERE value IS NOT NULL;
+CREATE TABLE ev_empty (user_id integer, item_id integer, rating real);
+SELECT * FROM collab.evaluate('ev_model', 'ev_empty', k => 3);
+INSERT INTO ev_empty VALUES (1, 1, NULL);
+SELECT * FROM collab.evaluate('ev_model', 'ev_empty') WHERE value IS NOT NULL;
 -- one pair, and equal ratings: nothing to explain
-INSERT INTO e_empty VALUES (1, 1, 3.3);
-SELECT * FROM collab.evaluate('e_model', 'e_empty') WHERE metric IN ('n', 'r2', 'n_ranked_users');
-INSERT INTO e_empty SELECT n, 1, 3.3 FROM generate_series(2, 10) n;
-SELECT * FROM collab.evaluate('e_model', 'e_empty') WHERE metric IN ('n', 'r2');
+INSERT INTO ev_empty VALUES (1, 1, 3.3);
+SELECT * FROM collab.evaluate('ev_model', 'ev_empty') WHERE metric IN ('n', 'r2', 'n_ranked_users');
+INSERT INTO ev_empty SELECT n, 1, 3.3 FROM generate_series(2, 10) n;
+SELECT * FROM collab.evaluate('ev_model', 'ev_empty') WHERE metric IN ('n', 'r2');
 -- too few ratings for a validation part: all of them train, and stay out of rankings
-CREATE TABLE e_one AS SELECT 1 AS user_id, item_id, 4 AS rating FROM generate_series(1, 1) item_id;
-SELECT count(*) FROM collab.train('e_single', 'e_one', n_factors => 1, n_epochs => 1, valid_pct => 0.999999, verbose => false);
-SELECT * FROM collab.evaluate('e_single') WHERE value IS NOT NULL;
-SELECT * FROM collab.evaluate('e_single', 'e_one') WHERE metric IN ('n', 'n_ranked_users');
+CREATE TABLE ev_one AS SELECT 1 AS user_id, item_id, 4 AS rating FROM generate_series(1, 1) item_id;
+SELECT count(*) FROM collab.train('ev_single', 'ev_one', n_factors => 1, n_epochs => 1, valid_pct => 0.999999, verbose => false);
+SELECT * FROM collab.evaluate('ev_single') WHERE value IS NOT NULL;
+SELECT * FROM collab.evaluate('ev_single', 'ev_one') WHERE metric IN ('n', 'n_ranked_users');
 
 -- What was rated in training is not known
-UPDATE e_tiny SET source = NULL;
-SELECT collab.touch('e_tiny');
-CREATE OR REPLACE VIEW e_heldout AS SELECT * FROM e_held;
-CREATE OR REPLACE VIEW e_seen AS SELECT user_id, item_id FROM e_source WHERE false;
-SELECT expect.differences('e_tiny', 'e_held', 2, 3);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_tiny')$$);
-UPDATE e_tiny SET source = 'public.e_source', user_column = NULL, item_column = NULL, rating_column = NULL;
-SELECT collab.touch('e_tiny');
-DROP VIEW e_seen;
-DROP TABLE e_source;
-CREATE VIEW e_seen AS SELECT user_id, item_id FROM e_held WHERE false;
-SELECT expect.differences('e_tiny', 'e_held', 2, 3);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_tiny')$$);
+UPDATE ev_tiny SET source = NULL;
+SELECT collab.touch('ev_tiny');
+CREATE OR REPLACE VIEW ev_heldout AS SELECT * FROM ev_held;
+CREATE OR REPLACE VIEW ev_seen AS SELECT user_id, item_id FROM ev_source WHERE false;
+SELECT expect.differences('ev_tiny', 'ev_held', 2, 3);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_tiny')$$);
+UPDATE ev_tiny SET source = 'public.ev_source', user_column = NULL, item_column = NULL, rating_column = NULL;
+SELECT collab.touch('ev_tiny');
+DROP VIEW ev_seen;
+DROP TABLE ev_source;
+CREATE VIEW ev_seen AS SELECT user_id, item_id FROM ev_held WHERE false;
+SELECT expect.differences('ev_tiny', 'ev_held', 2, 3);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_tiny')$$);
 
 -- The caller's snapshot: rows of the same statement are not there yet, those of the transaction are.
 BEGIN;
-WITH added AS (INSERT INTO e_empty SELECT n, 2, 3 FROM generate_series(1, 5) n RETURNING 1)
-SELECT metric, value, (SELECT count(*) FROM added) AS added FROM collab.evaluate('e_model', 'e_empty') WHERE metric = 'n';
-SELECT metric, value FROM collab.evaluate('e_model', 'e_empty') WHERE metric = 'n';
+WITH added AS (INSERT INTO ev_empty SELECT n, 2, 3 FROM generate_series(1, 5) n RETURNING 1)
+SELECT metric, value, (SELECT count(*) FROM added) AS added FROM collab.evaluate('ev_model', 'ev_empty') WHERE metric = 'n';
+SELECT metric, value FROM collab.evaluate('ev_model', 'ev_empty') WHERE metric = 'n';
 ROLLBACK;
 BEGIN READ ONLY;
-SELECT count(*) FROM collab.evaluate('e_model');
+SELECT count(*) FROM collab.evaluate('ev_model');
 COMMIT;
 -- in a query with workers, and once a row
-SELECT m, value = (SELECT value FROM collab.evaluate('e_model') WHERE metric = 'mse') AS same
-  FROM (VALUES ('e_model'::regclass), ('e_dot'), ('e_model')) v(m), LATERAL collab.evaluate(m) WHERE metric = 'mse';
+SELECT m, value = (SELECT value FROM collab.evaluate('ev_model') WHERE metric = 'mse') AS same
+  FROM (VALUES ('ev_model'::regclass), ('ev_dot'), ('ev_model')) v(m), LATERAL collab.evaluate(m) WHERE metric = 'mse';
 
 -- What cannot be
 SELECT count(*) FROM collab.evaluate(NULL);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', k => 0)$$);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', k => -1)$$);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', k => NULL)$$);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', relevant_from => 'NaN')$$);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', k => 0)$$);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', k => -1)$$);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', k => NULL)$$);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', relevant_from => 'NaN')$$);
 SELECT expect.error($$SELECT * FROM collab.evaluate('ratings')$$);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', 'ratings_pkey')$$);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', 'ratings', rating_column => 'stars')$$);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', 'e_text', rating_column => 'item_id')$$);
-SELECT count(*) FROM collab.train('e_whole', 'ratings', n_factors => 1, n_epochs => 1, valid_pct => 0, verbose => false);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_whole')$$);
-SELECT metric, value FROM collab.evaluate('e_whole', 'ratings') WHERE metric LIKE 'n%';
-UPDATE e_whole SET options = NULL;
-SELECT collab.touch('e_whole');
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_whole', 'ratings')$$);
-INSERT INTO e_empty VALUES (NULL, 1, 3);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', 'e_empty')$$);
-UPDATE e_empty SET user_id = 3, rating = 'NaN' WHERE user_id IS NULL;
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', 'e_empty')$$);
-CREATE VIEW e_large AS SELECT n % 1000 AS user_id, n / 1000 AS item_id, 3 AS rating FROM generate_series(1, 200000) n;
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', 'ratings_pkey')$$);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', 'ratings', rating_column => 'stars')$$);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', 'ev_text', rating_column => 'item_id')$$);
+SELECT count(*) FROM collab.train('ev_whole', 'ratings', n_factors => 1, n_epochs => 1, valid_pct => 0, verbose => false);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_whole')$$);
+SELECT metric, value FROM collab.evaluate('ev_whole', 'ratings') WHERE metric LIKE 'n%';
+UPDATE ev_whole SET options = NULL;
+SELECT collab.touch('ev_whole');
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_whole', 'ratings')$$);
+INSERT INTO ev_empty VALUES (NULL, 1, 3);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', 'ev_empty')$$);
+UPDATE ev_empty SET user_id = 3, rating = 'NaN' WHERE user_id IS NULL;
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', 'ev_empty')$$);
+CREATE VIEW ev_large AS SELECT n % 1000 AS user_id, n / 1000 AS item_id, 3 AS rating FROM generate_series(1, 200000) n;
 SET collab.max_memory = '1MB';
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', 'e_large')$$) ~ '^54000: more memory is needed than collab.max_memory allows' AS refused;
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', 'ev_large')$$) ~ '^54000: more memory is needed than collab.max_memory allows' AS refused;
 RESET collab.max_memory;
 CREATE ROLE regress_evaluate;
 GRANT USAGE ON SCHEMA expect TO regress_evaluate;
-GRANT SELECT ON e_model, e_model_users, e_model_items, e_renamed TO regress_evaluate;
+GRANT SELECT ON ev_model, ev_model_users, ev_model_items, ev_renamed TO regress_evaluate;
 SET ROLE regress_evaluate;
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model')$$);
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_model', 'e_renamed')$$);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model')$$);
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_model', 'ev_renamed')$$);
 -- What is in a view that another role trained on does not run with the rights of whoever evaluates.
 RESET ROLE;
-CREATE SCHEMA e_another AUTHORIZATION regress_evaluate;
+CREATE SCHEMA ev_another AUTHORIZATION regress_evaluate;
 SET ROLE regress_evaluate;
-CREATE FUNCTION e_another.is_mine(rating real) RETURNS real LANGUAGE plpgsql AS $$
+CREATE FUNCTION ev_another.is_mine(rating real) RETURNS real LANGUAGE plpgsql AS $$
 BEGIN
 	IF current_user <> 'regress_evaluate' THEN
 		RAISE 'running as %', current_user;
 	END IF;
 	RETURN rating;
 END $$;
-CREATE TABLE e_another.ratings AS SELECT n % 10 AS user_id, n / 10 AS item_id, (n % 3)::real AS rating FROM generate_series(0, 99) n;
-CREATE VIEW e_another.source AS SELECT user_id, item_id, e_another.is_mine(rating) AS rating FROM e_another.ratings;
-SELECT count(*) FROM collab.train('e_another.model', 'e_another.source', n_factors => 1, n_epochs => 1, verbose => false);
+CREATE TABLE ev_another.ratings AS SELECT n % 10 AS user_id, n / 10 AS item_id, (n % 3)::real AS rating FROM generate_series(0, 99) n;
+CREATE VIEW ev_another.source AS SELECT user_id, item_id, ev_another.is_mine(rating) AS rating FROM ev_another.ratings;
+SELECT count(*) FROM collab.train('ev_another.model', 'ev_another.source', n_factors => 1, n_epochs => 1, verbose => false);
 RESET ROLE;
-SELECT count(*) FROM collab.evaluate('e_another.model');
-SELECT count(*) FROM collab.evaluate('e_another.model', 'e_another.ratings');
-SELECT expect.error($$SELECT * FROM collab.evaluate('e_another.model', 'e_another.source')$$);
-DROP SCHEMA e_another CASCADE;
+SELECT count(*) FROM collab.evaluate('ev_another.model');
+SELECT count(*) FROM collab.evaluate('ev_another.model', 'ev_another.ratings');
+SELECT expect.error($$SELECT * FROM collab.evaluate('ev_another.model', 'ev_another.source')$$);
+DROP SCHEMA ev_another CASCADE;
 REVOKE USAGE ON SCHEMA expect FROM regress_evaluate;
-REVOKE SELECT ON e_model, e_model_users, e_model_items, e_renamed FROM regress_evaluate;
+REVOKE SELECT ON ev_model, ev_model_users, ev_model_items, ev_renamed FROM regress_evaluate;
 DROP ROLE regress_evaluate;
 
-SELECT count(collab.drop_model(m)) FROM unnest('{e_tiny,e_diagonals,e_model,e_dot,e_cold,e_films,e_texts,e_single,e_whole}'::regclass[]) m;
-DROP VIEW e_seen, e_heldout, e_diagonal, e_renamed, e_mixed, e_large;
-DROP TABLE e_held, e_split, e_other, e_turned, e_before, e_alone, e_text, e_empty, e_one;
+SELECT count(collab.drop_model(m)) FROM unnest('{ev_tiny,ev_diagonals,ev_model,ev_dot,ev_cold,ev_films,ev_texts,ev_single,ev_whole}'::regclass[]) m;
+DROP VIEW ev_seen, ev_heldout, ev_diagonal, ev_renamed, ev_mixed, ev_large;
+DROP TABLE ev_held, ev_split, ev_other, ev_turned, ev_before, ev_alone, ev_text, ev_empty, ev_one;
 DROP FUNCTION expect.differences, expect.evaluate;
