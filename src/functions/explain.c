@@ -39,6 +39,7 @@ typedef struct Explanation
 	const CachedModel *model;
 	const float *user;			/* NULL: cold */
 	const float *item;
+	bool		is_mean;		/* the prediction is the mean rating, exactly */
 	int			n_terms;
 	Term	   *terms;			/* room for all factors and a few */
 } Explanation;
@@ -52,13 +53,15 @@ AddTerm(Explanation *explanation, const char *name, int number, double contribut
 	explanation->terms[explanation->n_terms++] = (Term) {name, number, contribution};
 }
 
-/* The logit of which the rating is the mean training rating. */
+/* The logit of which the rating is the mean training rating; infinite outside the range. */
 static double
 MeanRatingLogit(const cf_model *model)
 {
 	double		share = (model->mean_rating - model->low) / ((double) model->high - model->low);
 
-	return model->use_range ? log(share / (1 - share)) : model->mean_rating;
+	if (!model->use_range)
+		return model->mean_rating;
+	return log(Max(share, 0) / Max(1 - share, 0));
 }
 
 static void
@@ -165,6 +168,7 @@ Explain(Explanation *explanation, int n_components)
 	if (!known && (!model->use_bias || (explanation->user == NULL && explanation->item == NULL)))
 	{
 		AddTerm(explanation, "mean rating", 0, MeanRatingLogit(model));
+		explanation->is_mean = true;
 		return;
 	}
 	AddBiases(explanation);
@@ -180,6 +184,7 @@ Explain(Explanation *explanation, int n_components)
 static void
 AddTerms(FunctionCallInfo fcinfo, const Explanation *explanation)
 {
+	const cf_model *model = &explanation->model->model;
 	double		logit = 0;
 
 	for (int i = 0; i < explanation->n_terms; i++)
@@ -193,7 +198,8 @@ AddTerms(FunctionCallInfo fcinfo, const Explanation *explanation)
 		nulls[1] = term->number == 0;
 		values[1] = Int32GetDatum(term->number);
 		values[2] = Float8GetDatum(term->contribution);
-		values[3] = Float4GetDatum(cf_model_rating(&explanation->model->model, (float) logit));
+		values[3] = Float4GetDatum(explanation->is_mean ? (float4) model->mean_rating :
+								   cf_model_rating(model, (float) logit));
 		AddResultRow(fcinfo, values, nulls);
 	}
 }
