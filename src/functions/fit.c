@@ -112,6 +112,8 @@ FittingOf(FunctionCallInfo fcinfo)
 	PreventCommandIfReadOnly("collab.fit()");
 	PreventCommandIfParallelMode("collab.fit()");
 	aggregate = AggGetAggref(fcinfo);
+	if (aggregate == NULL)
+		elog(ERROR, "could not find the call of collab.fit()");
 	fitting = MemoryContextAllocZero(context, sizeof(Fitting));
 	namestrcpy(&fitting->source.user_column, "user_id");
 	namestrcpy(&fitting->source.item_column, "item_id");
