@@ -47,7 +47,8 @@ CREATE TYPE collab.model AS (
 	valid_loss double precision[],	-- one an epoch, NULL without held-out ratings
 	elapsed double precision[],		-- seconds, one an epoch
 	weights real[],					-- of a neural model, in the current row alone
-	format smallint					-- of this row and the embedding tables
+	format smallint,				-- of this row and the embedding tables
+	best_epoch integer				-- the one that was kept; NULL: the last
 );
 COMMENT ON TYPE collab.model IS 'row of a model''s head table: one training (generation) of the model';
 
@@ -74,12 +75,13 @@ CREATE FUNCTION collab.train(
 	div_final double precision DEFAULT 1e5,
 	mom_low double precision DEFAULT 0.85,
 	mom_high double precision DEFAULT 0.95,
+	keep_best boolean DEFAULT false,
 	verbose boolean DEFAULT true,
 	replace boolean DEFAULT false)
 RETURNS TABLE (epoch integer, train_loss double precision, valid_loss double precision, elapsed interval)
 AS 'MODULE_PATHNAME', 'collab_train'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 5;
-COMMENT ON FUNCTION collab.train(text, regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, boolean, boolean)
+COMMENT ON FUNCTION collab.train(text, regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, boolean, boolean, boolean)
 IS 'train a model on a ratings table and store it as tables of embeddings; returns the losses of each epoch';
 
 CREATE PROCEDURE collab.retrain(
@@ -92,6 +94,53 @@ AS 'MODULE_PATHNAME', 'collab_retrain'
 LANGUAGE C;
 COMMENT ON PROCEDURE collab.retrain(regclass, boolean, boolean, regclass, jsonb)
 IS 'read a model''s ratings again and train its next generation while readers go on reading the present one';
+
+-- The state holds ratings (internal), so nothing can combine states, and the
+-- final function trains on it, so no two aggregates may share one.  The planner
+-- is told how large a state is: one group after the other takes less memory than
+-- all at once.
+CREATE FUNCTION collab.fit_accum(state internal, model text, user_id "any", item_id "any", rating double precision)
+RETURNS internal
+AS 'MODULE_PATHNAME', 'collab_fit_accum'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION collab.fit_accum(internal, text, "any", "any", double precision)
+IS 'transition function of fit';
+
+CREATE FUNCTION collab.fit_accum(state internal, model text, user_id "any", item_id "any", rating double precision, options jsonb)
+RETURNS internal
+AS 'MODULE_PATHNAME', 'collab_fit_accum'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION collab.fit_accum(internal, text, "any", "any", double precision, jsonb)
+IS 'transition function of fit with options';
+
+CREATE FUNCTION collab.fit_final(state internal)
+RETURNS collab.model
+AS 'MODULE_PATHNAME', 'collab_fit_final'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+COMMENT ON FUNCTION collab.fit_final(internal)
+IS 'final function of fit: trains and stores the model';
+
+CREATE AGGREGATE collab.fit(model text, user_id "any", item_id "any", rating double precision) (
+	SFUNC = collab.fit_accum,
+	STYPE = internal,
+	SSPACE = 67108864,
+	FINALFUNC = collab.fit_final,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = UNSAFE
+);
+COMMENT ON AGGREGATE collab.fit(text, "any", "any", double precision)
+IS 'train a model on the rows of any query, one model a group; returns its row of the head';
+
+CREATE AGGREGATE collab.fit(model text, user_id "any", item_id "any", rating double precision, options jsonb) (
+	SFUNC = collab.fit_accum,
+	STYPE = internal,
+	SSPACE = 67108864,
+	FINALFUNC = collab.fit_final,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = UNSAFE
+);
+COMMENT ON AGGREGATE collab.fit(text, "any", "any", double precision, jsonb)
+IS 'train a model on the rows of any query, with options as collab.retrain takes them and "replace"';
 
 --
 -- Models
@@ -111,11 +160,11 @@ COMMENT ON VIEW collab.models IS 'all models of this database, read from the cat
 GRANT SELECT ON collab.models TO PUBLIC;
 
 CREATE FUNCTION collab.history(model regclass)
-RETURNS TABLE (generation bigint, epoch integer, train_loss double precision, valid_loss double precision, elapsed interval, finished timestamptz)
+RETURNS TABLE (generation bigint, epoch integer, lr double precision, momentum double precision, train_loss double precision, valid_loss double precision, elapsed interval, finished timestamptz, kept boolean)
 AS 'MODULE_PATHNAME', 'collab_history'
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000 ROWS 50;
 COMMENT ON FUNCTION collab.history(regclass)
-IS 'losses of each epoch of each training of a model, the running one included';
+IS 'what each epoch of each training of a model reached, the running one included; kept: the embeddings are those of this epoch''s end';
 
 CREATE FUNCTION collab.drop_model(model regclass)
 RETURNS void

@@ -83,7 +83,7 @@ SELECT o, expect.error('SELECT collab.train(''e_new'', ''ratings'', ' || o || ')
                     'batch_size => 0', 'batch_size => -1', 'valid_pct => 1', 'valid_pct => -0.1', 'valid_pct => 80', 'valid_pct => ''NaN''', 'valid_pct => NULL', 'seed => NULL',
                     'y_range => ''{1}''', 'y_range => ''{1,2,3}''', 'y_range => ''{5,1}''', 'y_range => ''{1,1}''', 'y_range => ''{NULL,1}''', 'y_range => ''{NULL,NULL}''', 'y_range => ''{NaN,1}''',
                     'y_range => ''{0,Infinity}''', 'y_range => ''{-3e38,3e38}''', 'y_range => ''{{1,2}}''', 'y_range => ''{{1},{2}}''',
-                    'use_bias => NULL', 'verbose => NULL', 'replace => NULL',
+                    'use_bias => NULL', 'verbose => NULL', 'keep_best => NULL', 'keep_best => true, valid_pct => 0', 'replace => NULL',
                     'pct_start => -0.1', 'pct_start => 1.1', 'pct_start => ''NaN''', 'div_start => 0', 'div_start => -1', 'div_start => ''Infinity''', 'div_final => 0', 'div_final => ''NaN''', 'mom_low => -0.1', 'mom_low => 1', 'mom_high => 1', 'mom_high => ''NaN''']) o;
 -- they are checked before anything else, names before the source's contents
 SELECT expect.error($$SELECT collab.train('', 'ratings', n_factors => 0)$$);

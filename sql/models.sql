@@ -29,9 +29,37 @@ SELECT count(*) AS differ
     OR abs(extract(epoch FROM h.elapsed)::float8 - m.elapsed[h.epoch]) > 1e-6;
 SELECT m.model, h.generation, count(*) FROM collab.models m, LATERAL collab.history(m.model) h GROUP BY 1, 2 ORDER BY m.model::text COLLATE "C", 2;
 SELECT count(*) FROM collab.history(NULL);
+-- Rate and momentum where each epoch ends: half a cosine up to the peak, and one down.
+SELECT count(*) FROM collab.train('m_cycle', 'ratings', n_factors => 1, n_epochs => 8, lr_max => 0.01, pct_start => 0.25, div_start => 20, div_final => 100, mom_low => 0.8, mom_high => 0.9, verbose => false);
+SELECT epoch, round(lr::numeric, 6) AS lr, round(momentum::numeric, 6) AS momentum,
+       round((CASE WHEN x < 0.25 THEN 0.0005 + (0.01 - 0.0005) * (1 - cos(pi() * x / 0.25)) / 2
+                   ELSE 0.01 + (0.0001 - 0.01) * (1 - cos(pi() * (x - 0.25) / 0.75)) / 2 END)::numeric, 6) AS expected, kept
+  FROM collab.history('m_cycle'), LATERAL (SELECT epoch / 8.0 AS x) s;
+CALL collab.retrain('m_cycle', options => '{"n_epochs": 1, "lr_max": 0.02}');
+SELECT generation, epoch, lr, momentum, kept FROM collab.history('m_cycle') WHERE generation = 2;
+-- options that no training writes have no schedule
+BEGIN;
+UPDATE m_cycle SET options = '{}' WHERE generation = 2;
+SELECT epoch, lr, momentum FROM collab.history('m_cycle') WHERE generation = 2;
+DO $$
+DECLARE
+	o jsonb;
+	h record;
+BEGIN
+	FOREACH o IN ARRAY ARRAY['[]', '3', 'null', '{"lr_max": "fast"}', '{"lr_max": null}', '{"lr_max": 1e400}', '{"lr_max": -1}', '{"mom_high": 1}', '{"more": 1}']::jsonb[] LOOP
+		UPDATE m_cycle SET options = o WHERE generation = 2;
+		SELECT * INTO h FROM collab.history('m_cycle') WHERE generation = 2;
+		RAISE NOTICE '%: epoch %, lr %, momentum %', o, h.epoch, h.lr, h.momentum;
+	END LOOP;
+	UPDATE m_cycle SET options = '{}', n_epochs = NULL WHERE generation = 2;
+	SELECT * INTO h FROM collab.history('m_cycle') WHERE generation = 2;
+	RAISE NOTICE 'no n_epochs: epoch %, lr %, momentum %', h.epoch, h.lr, h.momentum;
+END $$;
+ROLLBACK;
+SELECT collab.drop_model('m_cycle');
 -- a training that runs, or died, shows its epochs without an end
 INSERT INTO m_one (generation, started, pid, self, train_loss, elapsed) VALUES (3, now(), 1, 'm_one', '{0.5,0.4}', '{0.1}');
-SELECT generation, epoch, train_loss, valid_loss, elapsed, finished FROM collab.history('m_one') WHERE generation = 3;
+SELECT generation, epoch, lr, momentum, train_loss, valid_loss, elapsed, finished, kept FROM collab.history('m_one') WHERE generation = 3;
 SELECT generation FROM expect.head('m_one');
 SELECT collab.predict('m_one', 1, 1) IS NOT NULL AS answers;
 -- old rows may go, the current one is what counts

@@ -149,6 +149,47 @@ SELECT count(*) FROM collab.train('t_opt', 'ratings', n_epochs => 1, n_factors =
 SELECT min(cardinality(factors)), max(cardinality(factors)), count(*) FROM t_opt_items;
 SELECT collab.drop_model('t_opt');
 
+-- keep_best: the epoch of lowest validation loss is stored.  Ratings that are mostly noise,
+-- learned by heart with many factors, a constant rate and no decay.
+CREATE VIEW t_noisy AS SELECT user_id, item_id, (rating + 1.2 * (('x' || left(md5(user_id || ' ' || item_id), 4))::bit(16)::integer % 5 - 2)) AS rating FROM ratings;
+CREATE TEMPORARY TABLE by_heart AS
+	SELECT * FROM collab.train('t_opt', 't_noisy', n_factors => 40, n_epochs => 20, lr_max => 0.004, wd => 0, pct_start => 1, div_start => 1, mom_low => 0.9, mom_high => 0.9, verbose => false);
+CREATE TEMPORARY TABLE by_heart_best AS
+	SELECT * FROM collab.train('t_best', 't_noisy', n_factors => 40, n_epochs => 20, lr_max => 0.004, wd => 0, pct_start => 1, div_start => 1, mom_low => 0.9, mom_high => 0.9, keep_best => true, verbose => false);
+SELECT epoch AS best FROM by_heart ORDER BY valid_loss, epoch LIMIT 1 \gset
+SELECT :best BETWEEN 2 AND 10 AS overfitted, (SELECT valid_loss FROM by_heart WHERE epoch = 20) > 1.1 * min(valid_loss) AS by_far FROM by_heart;
+SELECT bool_and(a.train_loss = b.train_loss AND a.valid_loss = b.valid_loss) AS same_training, count(*) FROM by_heart a JOIN by_heart_best b USING (epoch);
+SELECT best_epoch = :best AS told, cardinality(valid_loss) AS epochs, options->'keep_best' AS option FROM t_best;
+SELECT best_epoch, options->'keep_best' AS option FROM t_opt;
+SELECT epoch = :best AS kept_the_best FROM collab.history('t_best') WHERE kept;
+SELECT epoch AS kept FROM collab.history('t_opt') WHERE kept;
+-- what is stored is that epoch: the rate being constant, it is what so many epochs make
+SELECT count(*) = :best AS epochs FROM collab.train('t_short', 't_noisy', n_factors => 40, n_epochs => :best, lr_max => 0.004, wd => 0, pct_start => 1, div_start => 1, mom_low => 0.9, mom_high => 0.9, verbose => false);
+SELECT max(abs(collab.predict('t_best', user_id, item_id) - collab.predict('t_short', user_id, item_id))) < 0.01 AS as_then,
+       max(abs(collab.predict('t_best', user_id, item_id) - collab.predict('t_opt', user_id, item_id))) > 0.5 AS not_the_last
+  FROM ratings;
+SELECT abs(h.mean_item_bias - (SELECT sum(bias::float8 * n_ratings) / sum(n_ratings) FROM t_best_items)) < 1e-6 AS means FROM t_best h;
+-- retrain keeps the option
+CALL collab.retrain('t_best');
+SELECT generation, best_epoch = :best AS told FROM t_best ORDER BY 1;
+CALL collab.retrain('t_best', warm_start => true, options => '{"n_epochs": 3}');
+SELECT generation, best_epoch BETWEEN 1 AND 3 AS told, n_epochs FROM expect.head('t_best');
+CALL collab.retrain('t_best', options => '{"keep_best": false}');
+SELECT generation, best_epoch FROM expect.head('t_best');
+-- with the default schedule it is the last epoch, as a rule
+SELECT count(*) FROM collab.train('t_best', 'ratings', keep_best => true, verbose => false, replace => true);
+SELECT best_epoch = n_epochs AS last, expect.same('t_best_users', 't_bias_users') AS users, expect.same('t_best_items', 't_bias_items') AS items FROM expect.head('t_best');
+-- nothing is held out: nothing is best
+SELECT expect.error($$CALL collab.retrain('t_best', options => '{"valid_pct": 0}')$$);
+CREATE VIEW t_single AS SELECT * FROM ratings LIMIT 1;
+SELECT expect.error($$SELECT collab.train('t_none', 't_single', keep_best => true)$$);
+-- a copy of the embeddings is counted
+SET collab.max_memory = '1200kB';
+SELECT left(expect.error($$SELECT collab.train('t_none', 'ratings', n_factors => 500, keep_best => true)$$), 63);
+SELECT count(*) FROM collab.train('t_best', 'ratings', n_factors => 500, n_epochs => 1, verbose => false, replace => true);
+RESET collab.max_memory;
+SELECT collab.drop_model('t_best'), collab.drop_model('t_short'), collab.drop_model('t_opt');
+
 -- Verbose, which is the default: a notice an epoch, one by one as they end.  What it
 -- says ends with the time it took, so here it is only counted.
 \set VERBOSITY sqlstate

@@ -214,6 +214,34 @@ cf_model_settle(cf_model *model)
 	settle_side(&model->items);
 }
 
+static cf_status
+copy_side(cf_side *to, const cf_side *from, cf_host *host)
+{
+	uint32_t	row;
+
+	for (row = 0; row < from->n_rows; row += ROWS_AT_ONCE)
+	{
+		uint32_t	n = from->n_rows - row < ROWS_AT_ONCE ? from->n_rows - row : ROWS_AT_ONCE;
+
+		memcpy(cf_side_row(to, row), cf_side_row(from, row),
+			   (size_t) n * from->stride * sizeof(float));
+		if (cf_should_stop(host))
+			return CF_STOPPED;
+	}
+	to->mean_bias = from->mean_bias;
+	return CF_OK;
+}
+
+cf_status
+cf_model_copy(cf_model *to, const cf_model *from)
+{
+	cf_status	status = copy_side(&to->users, &from->users, from->host);
+
+	if (status == CF_OK)
+		status = copy_side(&to->items, &from->items, from->host);
+	return status;
+}
+
 float
 cf_model_rating(const cf_model *model, float logit)
 {

@@ -85,6 +85,12 @@ cf_side_bias(const cf_side *side, uint32_t row)
 }
 
 /*
+ * Copy the embeddings and mean biases of a model that has as many rows of the
+ * same shape.  Polls the host.
+ */
+extern cf_status cf_model_copy(cf_model *to, const cf_model *from);
+
+/*
  * Start the embeddings of all rows that have training ratings: normal,
  * wrapped at two deviations, times "scale"; bias too where the model has it.
  * The others are left as they are.  Polls the host.

@@ -21,6 +21,12 @@ struct cf_training
 	cf_model   *model;
 	uint32_t	n_epochs;
 	uint32_t	epoch;			/* the next one */
+
+	bool		keep_best;
+	cf_model	best;			/* copy of the best epoch so far, unless that is
+								 * the last one */
+	uint32_t	best_epoch;
+	double		best_loss;
 };
 
 static const cf_solver *const solvers[] = {&cf_adam};
@@ -57,14 +63,22 @@ cf_default_range(float low, float high, float *range_low, float *range_high)
 	*range_high = (float) fmin(high + margin, FLT_MAX);
 }
 
+static size_t
+sides_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items)
+{
+	return cf_size_add(cf_side_memory(n_users, cf_user_factors(settings)),
+					   cf_side_memory(n_items, cf_item_factors(settings)));
+}
+
 size_t
 cf_training_memory(const cf_solver *solver, const cf_settings *settings,
 				   uint32_t n_users, uint32_t n_items, size_t n_train)
 {
 	size_t		bytes = cf_block_memory(1, sizeof(cf_training));
 
-	bytes = cf_size_add(bytes, cf_side_memory(n_users, cf_user_factors(settings)));
-	bytes = cf_size_add(bytes, cf_side_memory(n_items, cf_item_factors(settings)));
+	bytes = cf_size_add(bytes, sides_memory(settings, n_users, n_items));
+	if (settings->keep_best)
+		bytes = cf_size_add(bytes, sides_memory(settings, n_users, n_items));
 	return cf_size_add(bytes, solver->memory(settings, n_users, n_items, n_train));
 }
 
@@ -89,6 +103,18 @@ make_side(cf_side *side, cf_host *host, uint32_t n_factors, const int64_t *count
 	return status;
 }
 
+static cf_status
+make_sides(cf_model *model, const cf_settings *settings, const cf_ratings *ratings)
+{
+	cf_status	status = make_side(&model->users, model->host, cf_user_factors(settings),
+								   ratings->user_counts, cf_dict_count(ratings->users));
+
+	if (status == CF_OK)
+		status = make_side(&model->items, model->host, cf_item_factors(settings),
+						   ratings->item_counts, cf_dict_count(ratings->items));
+	return status;
+}
+
 /* The model as it is before the first epoch. */
 static cf_status
 make_model(const cf_settings *settings, const cf_ratings *ratings, cf_model *model,
@@ -97,11 +123,7 @@ make_model(const cf_settings *settings, const cf_ratings *ratings, cf_model *mod
 	cf_status	status;
 
 	set_model(model, settings, ratings);
-	status = make_side(&model->users, model->host, cf_user_factors(settings),
-					   ratings->user_counts, cf_dict_count(ratings->users));
-	if (status == CF_OK)
-		status = make_side(&model->items, model->host, cf_item_factors(settings),
-						   ratings->item_counts, cf_dict_count(ratings->items));
+	status = make_sides(model, settings, ratings);
 	if (status == CF_OK)
 		status = cf_model_start(model, settings->seed, CF_ADAM_START);
 	if (status == CF_OK && warm != NULL)
@@ -128,6 +150,15 @@ prepare(const cf_solver *solver, const cf_settings *settings, cf_ratings *rating
 	return status;
 }
 
+static cf_status
+make_best(cf_training *training, const cf_settings *settings)
+{
+	training->keep_best = settings->keep_best;
+	training->best_loss = INFINITY;
+	return settings->keep_best ?
+		make_sides(&training->best, settings, training->ratings) : CF_OK;
+}
+
 cf_status
 cf_training_begin(const cf_solver *solver, const cf_settings *settings,
 				  cf_ratings *ratings, cf_model *model,
@@ -146,11 +177,15 @@ cf_training_begin(const cf_solver *solver, const cf_settings *settings,
 	new->ratings = ratings;
 	new->model = model;
 	new->n_epochs = settings->n_epochs;
+	cf_model_init(&new->best, model->host);
 	status = make_model(settings, ratings, model, warm, context);
+	if (status == CF_OK)
+		status = make_best(new, settings);
 	if (status == CF_OK)
 		status = solver->begin(settings, ratings, model, &new->state);
 	if (status != CF_OK)
 	{
+		cf_model_release(&new->best);
 		cf_free(model->host, new);
 		cf_model_release(model);
 		return status;
@@ -189,20 +224,56 @@ check_side(cf_host *host, const cf_side *side)
 	return CF_OK;
 }
 
-/* Are the losses numbers, and after the last epoch all embeddings too? */
 static cf_status
-check_finite(const cf_training *training, const cf_epoch *report)
+check_embeddings(const cf_model *model)
 {
+	cf_status	status = check_side(model->host, &model->users);
+
+	if (status == CF_OK)
+		status = check_side(model->host, &model->items);
+	return status;
+}
+
+static bool
+losses_are_finite(const cf_training *training, const cf_epoch *report)
+{
+	return isfinite(report->train_loss) &&
+		(training->ratings->n_valid == 0 || isfinite(report->valid_loss));
+}
+
+static void
+swap_sides(cf_side *a, cf_side *b)
+{
+	cf_side		held = *a;
+
+	*a = *b;
+	*b = held;
+}
+
+/*
+ * Copy the epoch that just ended if it is the best so far, and put the best
+ * one in the model's place when it was the last.  Without a validation part
+ * (the loss is NaN) each epoch counts as better than those before it.
+ */
+static cf_status
+keep_if_best(cf_training *training, cf_epoch *report)
+{
+	bool		last = training->epoch == training->n_epochs;
 	cf_status	status = CF_OK;
 
-	if (!isfinite(report->train_loss) ||
-		(training->ratings->n_valid > 0 && !isfinite(report->valid_loss)))
-		return CF_NOT_FINITE;
-	if (training->epoch < training->n_epochs)
-		return CF_OK;
-	status = check_side(training->model->host, &training->model->users);
-	if (status == CF_OK)
-		status = check_side(training->model->host, &training->model->items);
+	if (!(report->valid_loss >= training->best_loss))
+	{
+		training->best_loss = report->valid_loss;
+		training->best_epoch = report->epoch;
+		if (!last)
+			status = cf_model_copy(&training->best, training->model);
+	}
+	else if (last)
+	{
+		swap_sides(&training->model->users, &training->best.users);
+		swap_sides(&training->model->items, &training->best.items);
+	}
+	report->kept = training->best_epoch;
 	return status;
 }
 
@@ -213,6 +284,7 @@ cf_training_epoch(cf_training *training, cf_epoch *report)
 	cf_status	status;
 
 	report->epoch = training->epoch;
+	report->kept = training->epoch;
 	status = training->solver->epoch(training->state, &report->train_loss);
 	if (status != CF_OK)
 		return status;
@@ -220,9 +292,13 @@ cf_training_epoch(cf_training *training, cf_epoch *report)
 	cf_model_settle(training->model);
 	status = cf_model_loss(training->model, ratings->rows + ratings->n_train,
 						   ratings->n_valid, &report->valid_loss);
-	if (status != CF_OK)
-		return status;
-	return check_finite(training, report);
+	if (status == CF_OK && !losses_are_finite(training, report))
+		status = CF_NOT_FINITE;
+	if (status == CF_OK && training->keep_best)
+		status = keep_if_best(training, report);
+	if (status == CF_OK && training->epoch == training->n_epochs)
+		status = check_embeddings(training->model);
+	return status;
 }
 
 cf_status
@@ -237,5 +313,6 @@ cf_training_end(cf_training *training)
 	if (training == NULL)
 		return;
 	training->solver->end(training->state);
+	cf_model_release(&training->best);
 	cf_free(training->model->host, training);
 }

@@ -39,6 +39,8 @@ typedef struct cf_settings
 	bool		use_range;
 	float		low;
 	float		high;
+	bool		keep_best;		/* the epoch of lowest validation loss, not the
+								 * last one */
 } cf_settings;
 
 typedef struct cf_solver
@@ -94,6 +96,8 @@ typedef struct cf_epoch
 	uint32_t	epoch;			/* from 0 */
 	double		train_loss;		/* mean squared error while training */
 	double		valid_loss;		/* after the epoch; NaN without validation part */
+	uint32_t	kept;			/* the epoch whose model would be kept if it were
+								 * the last: itself unless keep_best */
 } cf_epoch;
 
 /* Bytes that a training takes beside its ratings: model and solver. */
@@ -111,7 +115,10 @@ extern cf_status cf_training_begin(const cf_solver *solver, const cf_settings *s
 								   void (*warm) (void *context, cf_model *model),
 								   void *context, cf_training **training);
 
-/* The next epoch.  CF_NOT_FINITE when a loss is not a number. */
+/*
+ * The next epoch.  CF_NOT_FINITE when a loss is not a number.  After the last
+ * one the model is that of epoch report->kept.
+ */
 extern cf_status cf_training_epoch(cf_training *training, cf_epoch *report);
 
 /*

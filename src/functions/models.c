@@ -21,6 +21,7 @@
 #include "server/head.h"
 #include "server/host.h"
 #include "server/model_tables.h"
+#include "server/options.h"
 #include "server/relation_scan.h"
 
 /* What a head can say an epoch took: a century. */
@@ -29,6 +30,21 @@
 COLLAB_FUNCTION(collab_history);
 COLLAB_FUNCTION(collab_drop_model);
 COLLAB_FUNCTION(collab_touch);
+
+/* Columns of history(), in order. */
+enum
+{
+	HISTORY_GENERATION,
+	HISTORY_EPOCH,
+	HISTORY_LR,
+	HISTORY_MOMENTUM,
+	HISTORY_TRAIN_LOSS,
+	HISTORY_VALID_LOSS,
+	HISTORY_ELAPSED,
+	HISTORY_FINISHED,
+	HISTORY_KEPT,
+	HISTORY_COLUMNS
+};
 
 static int
 CompareGenerations(const ListCell *a, const ListCell *b)
@@ -47,29 +63,62 @@ SetFloat8OrNull(Datum *values, bool *nulls, int column, const float8 *array, int
 }
 
 static void
+SetElapsedOrNull(Datum *values, bool *nulls, const float8 *elapsed, int n, int i)
+{
+	nulls[HISTORY_ELAPSED] = i >= n || !(fabs(elapsed[i]) < MAX_SECONDS);
+	if (!nulls[HISTORY_ELAPSED])
+		values[HISTORY_ELAPSED] = IntervalFromSeconds(elapsed[i]);
+}
+
+/*
+ * Learning rate and momentum where each epoch ends follow from the options,
+ * as long as these are what a training writes.
+ */
+static void
+SetSchedule(Datum *values, bool *nulls, const HeadRow *row, int epoch)
+{
+	int32		n_epochs = HeadInt32(row, HEAD_N_EPOCHS, 0);
+	cf_schedule schedule;
+
+	nulls[HISTORY_LR] = nulls[HISTORY_MOMENTUM] = true;
+	if (row->nulls[HEAD_OPTIONS] || epoch >= n_epochs ||
+		!OptionsStoredSchedule(DatumGetJsonbP(row->values[HEAD_OPTIONS]), &schedule))
+		return;
+	nulls[HISTORY_LR] = nulls[HISTORY_MOMENTUM] = false;
+	values[HISTORY_LR] = Float8GetDatum(cf_schedule_rate(&schedule, (epoch + 1.0) / n_epochs));
+	values[HISTORY_MOMENTUM] = Float8GetDatum(cf_schedule_momentum(&schedule,
+																	   (epoch + 1.0) / n_epochs));
+}
+
+static void
 AddGeneration(FunctionCallInfo fcinfo, const HeadRow *row)
 {
+	bool		finished = !row->nulls[HEAD_FINISHED];
 	int			n_train;
 	int			n_valid;
 	int			n_elapsed;
+	int			kept;
 	float8	   *train_loss = HeadFloat8Array(row, HEAD_TRAIN_LOSS, &n_train);
 	float8	   *valid_loss = HeadFloat8Array(row, HEAD_VALID_LOSS, &n_valid);
 	float8	   *elapsed = HeadFloat8Array(row, HEAD_ELAPSED, &n_elapsed);
 
+	kept = HeadInt32(row, HEAD_BEST_EPOCH, n_train);
 	for (int epoch = 0; epoch < n_train; epoch++)
 	{
-		Datum		values[6];
-		bool		nulls[6] = {false};
+		Datum		values[HISTORY_COLUMNS] = {0};
+		bool		nulls[HISTORY_COLUMNS] = {false};
 
-		values[0] = Int64GetDatum(HeadInt64(row, HEAD_GENERATION, 0));
-		values[1] = Int32GetDatum(epoch + 1);
-		SetFloat8OrNull(values, nulls, 2, train_loss, n_train, epoch);
-		SetFloat8OrNull(values, nulls, 3, valid_loss, n_valid, epoch);
-		nulls[4] = epoch >= n_elapsed || !(fabs(elapsed[epoch]) < MAX_SECONDS);
-		values[4] = nulls[4] ? (Datum) 0 : IntervalFromSeconds(elapsed[epoch]);
-		nulls[5] = row->nulls[HEAD_FINISHED];
-		values[5] = nulls[5] ? (Datum) 0 :
-			TimestampTzGetDatum(DatumGetTimestampTz(row->values[HEAD_FINISHED]));
+		values[HISTORY_GENERATION] = Int64GetDatum(HeadInt64(row, HEAD_GENERATION, 0));
+		values[HISTORY_EPOCH] = Int32GetDatum(epoch + 1);
+		SetSchedule(values, nulls, row, epoch);
+		SetFloat8OrNull(values, nulls, HISTORY_TRAIN_LOSS, train_loss, n_train, epoch);
+		SetFloat8OrNull(values, nulls, HISTORY_VALID_LOSS, valid_loss, n_valid, epoch);
+		SetElapsedOrNull(values, nulls, elapsed, n_elapsed, epoch);
+		nulls[HISTORY_FINISHED] = !finished;
+		if (finished)
+			values[HISTORY_FINISHED] =
+				TimestampTzGetDatum(DatumGetTimestampTz(row->values[HEAD_FINISHED]));
+		values[HISTORY_KEPT] = BoolGetDatum(finished && epoch + 1 == kept);
 		AddResultRow(fcinfo, values, nulls);
 	}
 }

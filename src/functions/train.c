@@ -6,17 +6,13 @@
 
 #include <math.h>
 
-#include "access/table.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
-#include "utils/snapmgr.h"
 
 #include "server/arguments.h"
 #include "server/compat.h"
-#include "server/relation_scan.h"
-#include "server/training.h"
+#include "server/destination.h"
 
 COLLAB_FUNCTION(collab_train);
 
@@ -47,66 +43,11 @@ SourceFromArguments(FunctionCallInfo fcinfo)
 	return source;
 }
 
-/* The tables' names must be free for a new model. */
+/* A row of the result; the context is the call. */
 static void
-RequireFreeNames(const NewModelName *name)
+AddEpoch(void *context, const TrainingJob *job, const cf_epoch *report)
 {
-	const char *const names[] = {name->head, name->users, name->items};
-
-	for (int i = 0; i < (int) lengthof(names); i++)
-		if (OidIsValid(get_relname_relid(names[i], name->schema)))
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_TABLE),
-					 errmsg("relation \"%s\" already exists", names[i]),
-					 errdetail("A model \"%s\" consists of the tables \"%s\", \"%s\" and \"%s\".",
-							   name->head, name->head, name->users, name->items),
-					 i > 0 ? errhint("If it is left over from a model whose head was dropped, drop it, too.") : 0));
-}
-
-/*
- * The model's tables, made anew or, with "replace", opened as they are; the
- * training is entered in the head.  Returns whether they were made anew.
- */
-static bool
-PrepareTables(TrainingJob *job, const NewModelName *name, bool replace, Oid *head)
-{
-	HeadRow		row;
-	ModelTables tables;
-	Oid			users;
-	Oid			items;
-
-	*head = get_relname_relid(name->head, name->schema);
-	if (!ModelIsHead(*head))
-	{
-		Relation	relation;
-
-		RequireFreeNames(name);
-		*head = ModelCreate(name, &job->source.user_key, &job->source.item_key, &users, &items);
-		relation = table_open(*head, RowExclusiveLock);
-		JobEnterHead(job, relation, users, items);
-		table_close(relation, NoLock);
-		return true;
-	}
-
-	if (!replace)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("model \"%s\" already exists", name->head),
-				 errhint("Train it again with collab.retrain(), or give replace => true.")));
-	ModelLock(*head, false, false);
-	PushFreshSnapshot();
-	ModelOpenForWrite(*head, &tables, &row);
-	PopActiveSnapshot();
-	JobRequireKeyTypes(job, &tables);
-	JobEnterHead(job, tables.head, RelationGetRelid(tables.users.relation),
-				 RelationGetRelid(tables.items.relation));
-	ModelClose(&tables);
-	return false;
-}
-
-static void
-AddEpoch(FunctionCallInfo fcinfo, const TrainingJob *job, const cf_epoch *report)
-{
+	FunctionCallInfo fcinfo = context;
 	Datum		values[4];
 	bool		nulls[4] = {false};
 
@@ -118,45 +59,6 @@ AddEpoch(FunctionCallInfo fcinfo, const TrainingJob *job, const cf_epoch *report
 	AddResultRow(fcinfo, values, nulls);
 }
 
-/* Before hours are spent: do the ids fit the tables that are there? */
-static void
-CheckKeysFit(const TrainingJob *job, Oid head)
-{
-	ModelTables tables;
-	HeadRow		row;
-
-	PushFreshSnapshot();
-	ModelOpenForWrite(head, &tables, &row);
-	JobRequireKeysFit(job, &tables);
-	ModelClose(&tables);
-	PopActiveSnapshot();
-}
-
-static void
-Train(FunctionCallInfo fcinfo, TrainingJob *job, const NewModelName *name, bool replace)
-{
-	ModelTables tables;
-	HeadRow		row;
-	Oid			head;
-	cf_epoch	report;
-	bool		fresh;
-
-	ModelLockName(name);
-	fresh = PrepareTables(job, name, replace, &head);
-	JobRead(job);
-	if (!fresh)
-		CheckKeysFit(job, head);
-	JobBegin(job, NULL, NULL);
-	while (JobEpoch(job, &report))
-		AddEpoch(fcinfo, job, &report);
-
-	PushFreshSnapshot();
-	ModelOpenForWrite(head, &tables, &row);
-	JobStore(job, &tables, fresh);
-	ModelClose(&tables);
-	PopActiveSnapshot();
-}
-
 Datum
 collab_train(PG_FUNCTION_ARGS)
 {
@@ -165,6 +67,7 @@ collab_train(PG_FUNCTION_ARGS)
 	NewModelName name;
 	Source		source;
 	TrainingJob *job;
+	Destination destination;
 
 	RequireArgument(fcinfo, ARG_MODEL, "model");
 	RequireArgument(fcinfo, arg_replace, "replace");
@@ -178,7 +81,10 @@ collab_train(PG_FUNCTION_ARGS)
 	BeginRows(fcinfo);
 	job = JobCreate(&source, &options, false);
 	SPI_connect();
-	Train(fcinfo, job, &name, PG_GETARG_BOOL(arg_replace));
+	destination = DestinationOpen(job, &name, PG_GETARG_BOOL(arg_replace),
+								  "Train it again with collab.retrain(), or give replace => true.");
+	JobRead(job);
+	DestinationTrain(&destination, job, AddEpoch, fcinfo);
 	SPI_finish();
 	JobDestroy(job);
 	return (Datum) 0;

@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "core/cf_model.h"
 #include "server/compat.h"
@@ -67,6 +68,7 @@ static const HeadColumnType head_columns[HEAD_COLUMNS] = {
 	{"elapsed", FLOAT8ARRAYOID},
 	{"weights", FLOAT4ARRAYOID},
 	{"format", INT2OID},
+	{"best_epoch", INT4OID},
 };
 
 void
@@ -335,6 +337,39 @@ HeadCheck(const HeadRow *row, const char *name)
 		BadHead(name, "y_range");
 	CheckPrior(row, HEAD_USER_PRIOR, name);
 	CheckPrior(row, HEAD_ITEM_PRIOR, name);
+}
+
+/* The column of an attribute; HEAD_COLUMNS when this version knows none. */
+static int
+FindAttribute(Form_pg_attribute attribute)
+{
+	int			i = 0;
+
+	while (i < HEAD_COLUMNS && (strcmp(NameStr(attribute->attname), head_columns[i].name) != 0 ||
+								attribute->atttypid != head_columns[i].type))
+		i++;
+	return i;
+}
+
+Datum
+HeadRowDatum(const HeadRow *row)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(HeadTypeOid(), -1);
+	Datum	   *values = palloc0(desc->natts * sizeof(Datum));
+	bool	   *nulls = palloc(desc->natts * sizeof(bool));
+	Datum		result;
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		int			column = FindAttribute(TupleDescAttr(desc, i));
+
+		nulls[i] = column == HEAD_COLUMNS || row->nulls[column];
+		if (!nulls[i])
+			values[i] = row->values[column];
+	}
+	result = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+	ReleaseTupleDesc(desc);
+	return result;
 }
 
 /* Run a statement on the head with one parameter for each given column. */

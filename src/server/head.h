@@ -47,6 +47,7 @@ typedef enum HeadColumn
 	HEAD_ELAPSED,
 	HEAD_WEIGHTS,
 	HEAD_FORMAT,
+	HEAD_BEST_EPOCH,
 	HEAD_COLUMNS
 } HeadColumn;
 
@@ -93,6 +94,9 @@ extern void HeadCheck(const HeadRow *row, const char *name);
 
 /* The number of factors, which is checked in the same way. */
 extern int	HeadFactors(const HeadRow *row, const char *name);
+
+/* The row as a value of type collab.model. */
+extern Datum HeadRowDatum(const HeadRow *row);
 
 /*
  * Writing, through SPI (the caller is connected).  Update finds the row by

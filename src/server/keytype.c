@@ -32,8 +32,10 @@ KeyFamilyOf(Oid type)
 	}
 }
 
-KeyType
-KeyTypeOfColumn(const char *column, Oid type, int32 typmod, Oid collation)
+/* "what" is "column" or "argument", for the errors. */
+static KeyType
+KeyTypeOf(const char *what, const char *name, Oid type, int32 typmod, Oid collation,
+		  const char *cast_hint, const char *collate_hint)
 {
 	KeyType		result;
 
@@ -46,17 +48,32 @@ KeyTypeOfColumn(const char *column, Oid type, int32 typmod, Oid collation)
 	if (result.family == KEY_UNSUPPORTED)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("column \"%s\" of type %s cannot hold user or item ids",
-						column, format_type_be(type)),
-				 errhint("Train from a view that casts it to smallint, integer, bigint, text, varchar or uuid.")));
-
+				 errmsg("%s \"%s\" of type %s cannot hold user or item ids",
+						what, name, format_type_be(type)),
+				 errhint("%s", cast_hint)));
 	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("column \"%s\" has a nondeterministic collation and cannot hold user or item ids",
-						column),
-				 errhint("Train from a view that gives it another collation, such as COLLATE \"C\".")));
+				 errmsg("%s \"%s\" has a nondeterministic collation and cannot hold user or item ids",
+						what, name),
+				 errhint("%s", collate_hint)));
 	return result;
+}
+
+KeyType
+KeyTypeOfColumn(const char *column, Oid type, int32 typmod, Oid collation)
+{
+	return KeyTypeOf("column", column, type, typmod, collation,
+					 "Train from a view that casts it to smallint, integer, bigint, text, varchar or uuid.",
+					 "Train from a view that gives it another collation, such as COLLATE \"C\".");
+}
+
+KeyType
+KeyTypeOfArgument(const char *argument, Oid type, int32 typmod, Oid collation)
+{
+	return KeyTypeOf("argument", argument, type, typmod, collation,
+					 "Cast it to smallint, integer, bigint, text, varchar or uuid.",
+					 "Give it another collation, such as COLLATE \"C\".");
 }
 
 bool

@@ -40,6 +40,9 @@ extern KeyFamily KeyFamilyOf(Oid type);
  */
 extern KeyType KeyTypeOfColumn(const char *column, Oid type, int32 typmod, Oid collation);
 
+/* The same for an argument. */
+extern KeyType KeyTypeOfArgument(const char *argument, Oid type, int32 typmod, Oid collation);
+
 /* Is a key of the type's family within the type's range? */
 extern bool KeyFits(const KeyType *key_type, cf_key key);
 

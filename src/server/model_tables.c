@@ -337,15 +337,22 @@ CreateEmbeddings(Oid schema, const char *name, Side side, const KeyType *key)
 	return get_relname_relid(name, schema);
 }
 
+void
+ModelRequireCreate(const NewModelName *name)
+{
+	AclResult	acl = SchemaAclCheck(name->schema, GetUserId(), ACL_CREATE);
+
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_SCHEMA, get_namespace_name(name->schema));
+}
+
 Oid
 ModelCreate(const NewModelName *name, const KeyType *user_key, const KeyType *item_key,
 			Oid *users, Oid *items)
 {
 	const char *head = quote_qualified_identifier(get_namespace_name(name->schema), name->head);
-	AclResult	acl = SchemaAclCheck(name->schema, GetUserId(), ACL_CREATE);
 
-	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, OBJECT_SCHEMA, get_namespace_name(name->schema));
+	ModelRequireCreate(name);
 	*users = CreateEmbeddings(name->schema, name->users, USERS, user_key);
 	*items = CreateEmbeddings(name->schema, name->items, ITEMS, item_key);
 	ExecuteDDL(psprintf("CREATE TABLE %s OF collab.model (PRIMARY KEY (generation)) USING heap",
@@ -456,11 +463,11 @@ AcquireTrainerLock(Oid head, bool session, bool nowait)
 }
 
 /*
- * The checks alone.  Nothing stays locked for the wait that follows, or
- * ModelDrop would run into a deadlock with those who wait.
+ * Nothing stays locked for the wait that may follow, or ModelDrop would run
+ * into a deadlock with those who wait.
  */
-static void
-CheckForWrite(Oid head)
+void
+ModelRequireWrite(Oid head)
 {
 	ModelTables tables;
 	HeadRow		row;
@@ -476,7 +483,7 @@ CheckForWrite(Oid head)
 void
 ModelLock(Oid head, bool session, bool nowait)
 {
-	CheckForWrite(head);
+	ModelRequireWrite(head);
 	AcquireTrainerLock(head, session, nowait);
 }
 

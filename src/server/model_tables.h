@@ -100,6 +100,9 @@ extern NewModelName ModelParseName(const char *name);
 /* Of two sessions that make a model of the same name, the second waits here. */
 extern void ModelLockName(const NewModelName *name);
 
+/* 42501 unless the caller has CREATE on the schema. */
+extern void ModelRequireCreate(const NewModelName *name);
+
 /*
  * Create the tables, for which the caller needs CREATE on the schema; SPI is
  * connected.  Returns the head's oid.
@@ -112,6 +115,9 @@ extern void ModelDrop(Oid head);
 
 /* Has the relation a head's row type?  Not when it was dropped meanwhile. */
 extern bool ModelIsHead(Oid relid);
+
+/* The checks of ModelOpenForWrite alone: nothing stays locked. */
+extern void ModelRequireWrite(Oid head);
 
 /*
  * The trainer's lock, after the checks of ModelOpenForWrite: nobody waits for

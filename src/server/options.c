@@ -64,6 +64,7 @@ static const Option option_table[] = {
 	{"div_final", OPTION_REAL, AT(div_final), 1e5, ABOVE_0, 1e30, "greater than 0 and at most 1e30"},
 	{"mom_low", OPTION_REAL, AT(mom_low), 0.85, 0, BELOW_1, "at least 0 and less than 1"},
 	{"mom_high", OPTION_REAL, AT(mom_high), 0.95, 0, BELOW_1, "at least 0 and less than 1"},
+	{"keep_best", OPTION_BOOLEAN, AT(keep_best), false, 0, 0, NULL},
 	{"verbose", OPTION_BOOLEAN, AT(verbose), true, 0, 0, NULL},
 };
 
@@ -162,9 +163,8 @@ SetOption(TrainOptions *options, const Option *option, Datum value, bool isnull)
 	}
 }
 
-/* The defaults of the install script. */
-static TrainOptions
-DefaultOptions(void)
+TrainOptions
+OptionsDefault(void)
 {
 	TrainOptions options = {.range_mode = RANGE_FROM_DATA};
 
@@ -300,7 +300,7 @@ FindOption(const JsonbValue *key)
 TrainOptions
 OptionsStored(Jsonb *jsonb)
 {
-	TrainOptions options = DefaultOptions();
+	TrainOptions options = OptionsDefault();
 
 	OptionsFromJsonb(&options, jsonb);
 	return options;
@@ -333,6 +333,51 @@ OptionsFromJsonb(TrainOptions *options, Jsonb *jsonb)
 		else
 			SetOption(options, option, JsonbToOption(option, &value), false);
 	}
+}
+
+static cf_schedule
+Schedule(const TrainOptions *options)
+{
+	cf_schedule schedule = {.kind = CF_SCHEDULE_ONE_CYCLE};
+
+	schedule.cycle.lr_max = options->lr_max;
+	schedule.cycle.pct_start = options->pct_start;
+	schedule.cycle.div_start = options->div_start;
+	schedule.cycle.div_final = options->div_final;
+	schedule.cycle.mom_low = options->mom_low;
+	schedule.cycle.mom_high = options->mom_high;
+	return schedule;
+}
+
+/* A number under a key, if there is one and it is within the option's bounds. */
+static bool
+StoredReal(Jsonb *jsonb, const Option *option, float8 *result)
+{
+	JsonbValue	value;
+
+	if (getKeyJsonValueFromContainer(&jsonb->root, option->name, strlen(option->name),
+									 &value) == NULL)
+		return true;			/* its default */
+	if (value.type != jbvNumeric)
+		return false;
+	*result = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+												 NumericGetDatum(value.val.numeric)));
+	return *result >= option->least && *result <= option->greatest;
+}
+
+bool
+OptionsStoredSchedule(Jsonb *jsonb, cf_schedule *schedule)
+{
+	TrainOptions options = OptionsDefault();
+
+	if (!JB_ROOT_IS_OBJECT(jsonb))
+		return false;
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+		if (option_table[i].kind == OPTION_REAL &&
+			!StoredReal(jsonb, &option_table[i], Field(&options, &option_table[i])))
+			return false;
+	*schedule = Schedule(&options);
+	return true;
 }
 
 /* Shortest text that reads back as the same number, whatever the settings. */
@@ -429,6 +474,16 @@ CheckOption(TrainOptions *options, const Option *option)
 		BadOption(option);
 }
 
+static void
+NothingHeldOut(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("keep_best needs ratings that are held out for validation"),
+			 detail != NULL ? errdetail("%s", detail) : 0,
+			 errhint("Give a greater valid_pct.")));
+}
+
 void
 OptionsCheck(const TrainOptions *options)
 {
@@ -446,6 +501,15 @@ OptionsCheck(const TrainOptions *options)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("lr_max times wd must be less than 1"),
 				 errdetail("Each step would take all of every embedding away.")));
+	if (options->keep_best && options->valid_pct == 0)
+		NothingHeldOut(NULL);
+}
+
+void
+OptionsRequireHeldOut(const TrainOptions *options, const cf_ratings *ratings)
+{
+	if (options->keep_best && ratings->n_valid == 0)
+		NothingHeldOut("There are too few ratings to hold any out.");
 }
 
 cf_settings
@@ -460,14 +524,10 @@ OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings)
 	settings.n_epochs = options->n_epochs;
 	settings.batch_size = (uint32) Min(batch_size, ratings->n_train);
 	settings.wd = options->wd;
-	settings.schedule.cycle.lr_max = options->lr_max;
-	settings.schedule.cycle.pct_start = options->pct_start;
-	settings.schedule.cycle.div_start = options->div_start;
-	settings.schedule.cycle.div_final = options->div_final;
-	settings.schedule.cycle.mom_low = options->mom_low;
-	settings.schedule.cycle.mom_high = options->mom_high;
+	settings.schedule = Schedule(options);
 	settings.seed = (uint64) options->seed;
 	settings.use_bias = options->use_bias;
+	settings.keep_best = options->keep_best;
 	settings.use_range = options->range_mode != RANGE_NONE;
 	if (options->range_mode == RANGE_GIVEN)
 	{

@@ -38,6 +38,7 @@ typedef struct TrainOptions
 	float8		div_final;
 	float8		mom_low;
 	float8		mom_high;
+	bool		keep_best;
 	bool		verbose;
 } TrainOptions;
 
@@ -56,17 +57,29 @@ extern int	OptionsCount(void);
  */
 extern void OptionsFromJsonb(TrainOptions *options, Jsonb *jsonb);
 
+/* The defaults of the install script. */
+extern TrainOptions OptionsDefault(void);
+
 /*
  * Options as a head keeps them; what an older version did not know has its
  * default.
  */
 extern TrainOptions OptionsStored(Jsonb *jsonb);
 
+/*
+ * The schedule among options that a head keeps, for those who only look: false
+ * instead of an error where they are not what a training writes.
+ */
+extern bool OptionsStoredSchedule(Jsonb *jsonb, cf_schedule *schedule);
+
 /* All options as a jsonb object, which OptionsStored reads back. */
 extern Jsonb *OptionsToJsonb(const TrainOptions *options);
 
 /* Raise an error (22023) for a value that is out of its bounds. */
 extern void OptionsCheck(const TrainOptions *options);
+
+/* Raise an error (22023) for keep_best where nothing is held out. */
+extern void OptionsRequireHeldOut(const TrainOptions *options, const cf_ratings *ratings);
 
 /* The settings for these ratings: batch size and range derived where not given. */
 extern cf_settings OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings);

@@ -29,14 +29,6 @@
 /* More falls out of the processor's cache, less costs calls (measured). */
 #define ROWS_PER_FETCH	1000
 
-typedef enum SourceColumn
-{
-	SOURCE_USER,
-	SOURCE_ITEM,
-	SOURCE_RATING,
-	SOURCE_COLUMNS
-} SourceColumn;
-
 /* Type, typmod and collation of a column; an error where there is none. */
 static void
 LookUpColumn(const Source *source, const char *column, Oid *type, int32 *typmod, Oid *collation)
@@ -160,6 +152,15 @@ CheckRating(const Source *source, cf_key user, cf_key item, float8 rating)
 					KeyToString(&source->user_key, user))));
 }
 
+/* A column as messages name it. */
+static const char *
+Place(const Source *source, const NameData *column)
+{
+	if (source->name == NULL)
+		return psprintf("argument \"%s\"", NameStr(*column));
+	return psprintf("column \"%s\" of %s", NameStr(*column), source->name);
+}
+
 /* An id is NULL; the rating's other id tells where. */
 static void
 NullId(const Source *source, const Datum *values, const bool *nulls)
@@ -175,10 +176,12 @@ NullId(const Source *source, const Datum *values, const bool *nulls)
 							KeyFromDatum(source->user_key.type, values[SOURCE_USER]));
 	ereport(ERROR,
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-			 errmsg("column \"%s\" of %s is NULL",
-					NameStr(no_user ? source->user_column : source->item_column), source->name),
+			 errmsg("%s is NULL",
+					Place(source, no_user ? &source->user_column : &source->item_column)),
 			 errdetail("It is so in a rating whose %s is %s.", no_user ? "item" : "user", other),
-			 errhint("Train from a view that leaves such rows out.")));
+			 source->name != NULL ?
+			 errhint("Train from a view that leaves such rows out.") :
+			 errhint("Leave such rows out with FILTER or WHERE.")));
 }
 
 static void
@@ -187,19 +190,27 @@ CheckKeyLength(const Source *source, const NameData *column, cf_key key)
 	if (key.length > MAX_KEY_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("an id in column \"%s\" of %s has %u bytes",
-						NameStr(*column), source->name, key.length),
+				 errmsg("an id in %s has %u bytes", Place(source, column), key.length),
 				 errdetail("A text id can have at most %d bytes.", MAX_KEY_BYTES)));
 }
 
-static void
-ScanRow(const Source *source, SourceUse use, const Datum *values, bool rated,
-		RatingConsumer consume, void *context)
+void
+SourceRow(const Source *source, SourceUse use, const Datum *values, const bool *nulls,
+		  RatingConsumer consume, void *context)
 {
-	cf_key		user = KeyFromDatum(source->user_key.type, values[SOURCE_USER]);
-	cf_key		item = KeyFromDatum(source->item_key.type, values[SOURCE_ITEM]);
+	bool		rated = !nulls[SOURCE_RATING];
 	float8		rating = 0;
+	cf_key		user;
+	cf_key		item;
 
+	if (nulls[SOURCE_USER] || nulls[SOURCE_ITEM])
+	{
+		if (use == SOURCE_RATINGS)
+			NullId(source, values, nulls);
+		return;
+	}
+	user = KeyFromDatum(source->user_key.type, values[SOURCE_USER]);
+	item = KeyFromDatum(source->item_key.type, values[SOURCE_ITEM]);
 	CheckKeyLength(source, &source->user_column, user);
 	CheckKeyLength(source, &source->item_column, item);
 	if (rated && use == SOURCE_RATINGS)
@@ -220,10 +231,7 @@ ScanBatch(const Source *source, SourceUse use, RatingConsumer consume, void *con
 		bool		nulls[SOURCE_COLUMNS];
 
 		heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
-		if (!nulls[SOURCE_USER] && !nulls[SOURCE_ITEM])
-			ScanRow(source, use, values, !nulls[SOURCE_RATING], consume, context);
-		else if (use == SOURCE_RATINGS)
-			NullId(source, values, nulls);
+		SourceRow(source, use, values, nulls, consume, context);
 	}
 }
 
@@ -274,15 +282,7 @@ SourceScan(const Source *source, SourceUse use, RatingConsumer consume, void *co
 	MemoryContextDelete(batch);
 }
 
-typedef struct RatingsBuilder
-{
-	cf_host    *host;
-	cf_ratings *ratings;
-	uint64		skipped;
-} RatingsBuilder;
-
-/* One that is NULL was not given: its ids are made known all the same. */
-static void
+void
 AddRating(void *context, cf_key user, cf_key item, float4 rating, bool rated)
 {
 	RatingsBuilder *builder = context;

@@ -18,7 +18,8 @@
 typedef struct Source
 {
 	Oid			relid;
-	char	   *name;			/* qualified and quoted */
+	char	   *name;			/* qualified and quoted; NULL: rows come as
+								 * arguments, named like the columns */
 	NameData	user_column;
 	NameData	item_column;
 	NameData	rating_column;
@@ -85,7 +86,7 @@ extern void SourceEndReading(const SourceReading *reading);
 typedef void (*RatingConsumer) (void *context, cf_key user, cf_key item, float4 rating,
 								bool rated);
 
-/* What a scan is for. */
+/* What rows are read for. */
 typedef enum SourceUse
 {
 	SOURCE_RATINGS,				/* a NULL id or a rating that is not finite is
@@ -94,9 +95,33 @@ typedef enum SourceUse
 								 * skipped, and ratings come as 0 */
 } SourceUse;
 
+/* The columns of a row, in this order. */
+typedef enum SourceColumn
+{
+	SOURCE_USER,
+	SOURCE_ITEM,
+	SOURCE_RATING,
+	SOURCE_COLUMNS
+} SourceColumn;
+
+/* Give a row, whose values are of the source's types, to the consumer. */
+extern void SourceRow(const Source *source, SourceUse use, const Datum *values,
+					  const bool *nulls, RatingConsumer consume, void *context);
+
 /* Give every row to the consumer; SPI is connected. */
 extern void SourceScan(const Source *source, SourceUse use, RatingConsumer consume,
 					   void *context);
+
+/* What AddRating, a consumer, adds to. */
+typedef struct RatingsBuilder
+{
+	cf_host    *host;
+	cf_ratings *ratings;
+	uint64		skipped;		/* ratings that were NULL */
+} RatingsBuilder;
+
+/* One that is NULL was not given: its ids are made known all the same. */
+extern void AddRating(void *builder, cf_key user, cf_key item, float4 rating, bool rated);
 
 /*
  * Add all ratings.  A NULL rating is skipped and counted, though its ids are

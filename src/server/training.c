@@ -39,7 +39,8 @@ JobCreate(const Source *source, const TrainOptions *options, bool warm_start)
 	job->host = HostCreate(context, MaxMemory());
 	job->options = *options;
 	job->source = *source;
-	job->source.name = MemoryContextStrdup(context, source->name);
+	if (source->name != NULL)
+		job->source.name = MemoryContextStrdup(context, source->name);
 	job->warm_start = warm_start;
 	job->train_loss = MemoryContextAlloc(context, history);
 	job->valid_loss = MemoryContextAlloc(context, history);
@@ -80,7 +81,8 @@ DescribeStart(TrainingJob *job, Relation head, int64 generation, Oid users, Oid 
 	HeadSet(row, HEAD_STARTED, TimestampTzGetDatum(GetCurrentTimestamp()));
 	HeadSet(row, HEAD_PID, Int32GetDatum(MyProcPid));
 	HeadSet(row, HEAD_SELF, ObjectIdGetDatum(RelationGetRelid(head)));
-	HeadSet(row, HEAD_SOURCE, CStringGetTextDatum(job->source.name));
+	if (job->source.name != NULL)
+		HeadSet(row, HEAD_SOURCE, CStringGetTextDatum(job->source.name));
 	HeadSet(row, HEAD_USER_COLUMN, NameGetDatum(&job->source.user_column));
 	HeadSet(row, HEAD_ITEM_COLUMN, NameGetDatum(&job->source.item_column));
 	HeadSet(row, HEAD_RATING_COLUMN, NameGetDatum(&job->source.rating_column));
@@ -126,7 +128,9 @@ RequireRatings(const TrainingJob *job, uint64 skipped)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_NO_DATA_FOUND),
-			 errmsg("%s has no ratings to train on", job->source.name),
+			 job->source.name != NULL ?
+			 errmsg("%s has no ratings to train on", job->source.name) :
+			 errmsg("there are no ratings to train on"),
 			 skipped > 0 ? errdetail("All its ratings are NULL.") : 0));
 }
 
@@ -189,14 +193,10 @@ DescribeRatings(TrainingJob *job)
 }
 
 void
-JobRead(TrainingJob *job)
+JobUseRatings(TrainingJob *job, uint64 skipped)
 {
 	MemoryContext previous = MemoryContextSwitchTo(job->context);
-	uint64		skipped;
 
-	HostCheck(job->host, cf_ratings_create(job->host, job->source.user_key.kind,
-										   job->source.item_key.kind, &job->ratings));
-	skipped = SourceRead(&job->source, job->host, job->ratings);
 	RequireRatings(job, skipped);
 	if (skipped > 0)
 		ereport(NOTICE,
@@ -205,10 +205,24 @@ JobRead(TrainingJob *job)
 
 	HostCheck(job->host, cf_ratings_freeze(job->ratings, (uint64) job->options.seed,
 										   job->options.valid_pct));
+	OptionsRequireHeldOut(&job->options, job->ratings);
 	NoticeOutsideRange(job);
 	NoticeDegenerate(job);
 	job->settings = OptionsToSettings(&job->options, job->ratings);
 	DescribeRatings(job);
+	MemoryContextSwitchTo(previous);
+}
+
+void
+JobRead(TrainingJob *job)
+{
+	MemoryContext previous = MemoryContextSwitchTo(job->context);
+	uint64		skipped;
+
+	HostCheck(job->host, cf_ratings_create(job->host, job->source.user_key.kind,
+										   job->source.item_key.kind, &job->ratings));
+	skipped = SourceRead(&job->source, job->host, job->ratings);
+	JobUseRatings(job, skipped);
 	MemoryContextSwitchTo(previous);
 }
 
@@ -344,6 +358,7 @@ JobEpoch(TrainingJob *job, cf_epoch *report)
 	job->train_loss[job->n_done] = report->train_loss;
 	job->valid_loss[job->n_done] = report->valid_loss;
 	job->elapsed[job->n_done] = seconds;
+	job->best_epoch = (int) report->kept + 1;
 	job->n_done++;
 	NoticeEpoch(job, report, seconds);
 	return true;
@@ -393,5 +408,7 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 	HeadSet(row, HEAD_STAMP, Int64GetDatum(HeadNewStamp()));
 	DescribeSide(row, USERS, &job->model.users, job->host);
 	DescribeSide(row, ITEMS, &job->model.items, job->host);
+	if (job->options.keep_best)
+		HeadSet(row, HEAD_BEST_EPOCH, Int32GetDatum(job->best_epoch));
 	HeadUpdate(tables->head, row);
 }

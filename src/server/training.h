@@ -2,7 +2,7 @@
  * training.h
  *	  A training in a backend: from a source relation to stored embeddings.
  *
- *	 JobCreate -> JobRead -> JobBegin -> JobEpoch, until it returns false -> JobStore
+ *	 JobCreate -> JobRead or JobUseRatings -> JobBegin -> JobEpoch, until it returns false -> JobStore
  *
  * train() runs all of it in one transaction; retrain() commits in between.
  * All memory is in the job's own context, which is a child of the one that is
@@ -30,6 +30,7 @@ typedef struct TrainingJob
 	Source		source;
 	bool		warm_start;
 	int			n_done;			/* epochs finished */
+	int			best_epoch;		/* so far, from 1; with keep_best */
 	float8	   *train_loss;		/* one an epoch */
 	float8	   *valid_loss;
 	float8	   *elapsed;		/* seconds */
@@ -57,6 +58,12 @@ extern void JobEnterHead(TrainingJob *job, Relation head, Oid users, Oid items);
 
 /* Read and freeze the ratings; NOTICEs tell what is odd about them. */
 extern void JobRead(TrainingJob *job);
+
+/*
+ * The same for ratings that were added one by one to job->ratings, "skipped"
+ * of them without a value.
+ */
+extern void JobUseRatings(TrainingJob *job, uint64 skipped);
 
 /*
  * Begin to train.  "tables" and "current" are looked at for a warm start

@@ -103,6 +103,7 @@ my %phase = (
 
 my $train = "SELECT * FROM collab.train('%s', '%s_watched', n_epochs => %d, n_factors => %d, verbose => false, replace => %s)";
 my $retrain = "CALL collab.retrain('m_%s', options => '{\"n_epochs\": %d, \"n_factors\": %d, \"verbose\": false}')";
+my $fit = "SELECT (collab.fit('%s', user_id, item_id, rating, '{\"n_epochs\": %d, \"n_factors\": %d, \"verbose\": false, \"replace\": %s}')).n_users FROM %s_watched";
 my @cases = (
 	[ 'train', 'reading', 'large', sprintf($train, 'never', 'large', 1, 5, 'false') ],
 	[ 'train', 'freezing', 'large', sprintf($train, 'never', 'large', 1, 5, 'false') ],
@@ -115,7 +116,11 @@ my @cases = (
 	[ 'retrain', 'writing', 'wide', sprintf($retrain, 'wide', 1, 100) ],
 	[ 'add_users', 'reading', 'few', "SELECT collab.add_users('m_few')" ],
 	[ 'add_users', 'folding in', 'few', "SELECT collab.add_users('m_few')" ],
-	[ 'add_users', 'writing', 'few', "SELECT collab.add_users('m_few')" ]);
+	[ 'add_users', 'writing', 'few', "SELECT collab.add_users('m_few')" ],
+	[ 'fit', 'reading', 'large', sprintf($fit, 'never', 1, 5, 'false', 'large') ],
+	[ 'fit', 'freezing', 'large', sprintf($fit, 'never', 1, 5, 'false', 'large') ],
+	[ 'fit', 'training (one transaction)', 'small', sprintf($fit, 'never', 5000, 50, 'false', 'small') ],
+	[ 'fit', 'writing', 'wide', sprintf($fit, 'm_wide', 1, 100, 'true', 'wide') ]);
 
 sub check_nothing_left
 {

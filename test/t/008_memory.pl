@@ -126,6 +126,10 @@ does_not_grow('retrain', sub {
 		$session->query("SELECT collab.predict('m', 1, 1)");
 	}
 });
+does_not_grow('fit', sub {
+	$session->query("SELECT collab.fit('fitted', user_id, item_id, rating, '{\"n_epochs\": 1, \"verbose\": false, \"replace\": true}') FROM ratings")
+		for 1 .. 5;
+});
 does_not_grow('touch', sub { $session->query("SELECT collab.touch('m'), collab.predict('m', 1, 1)") for 1 .. 20 });
 does_not_grow('add_users', sub {
 	$session->query("DELETE FROM m_users WHERE user_id > 900; SELECT collab.add_users('m'), collab.predict('m', 1, 1)") for 1 .. 10;
@@ -133,6 +137,7 @@ does_not_grow('add_users', sub {
 $session->query('INSERT INTO ratings VALUES (1, NULL, 1)');
 does_not_grow('train that fails', sub { $session->run("SELECT collab.train('brief', 'ratings')") for 1 .. 10 });
 does_not_grow('add_users that fails', sub { $session->run("SELECT collab.add_users('m')") for 1 .. 10 });
+does_not_grow('fit that fails', sub { $session->run("SELECT collab.fit('brief', user_id, item_id, rating) FROM ratings") for 1 .. 10 });
 does_not_grow('retrain that fails', sub { $session->run("CALL collab.retrain('m')") for 1 .. 10 });
 $session->query('DELETE FROM ratings WHERE item_id IS NULL');
 
