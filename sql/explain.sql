@@ -16,6 +16,7 @@ CREATE TABLE x_terms AS
 CREATE TABLE x_components AS
 	SELECT m.model, p.*, c AS n_components, e.* FROM x_models m, x_pairs p, unnest('{1,2,6}'::integer[]) c,
 	       LATERAL collab.explain(m.model::regclass, user_id, item_id, c) WITH ORDINALITY e(term, number, contribution, rating, n);
+CREATE TABLE x_heads AS SELECT model, h.y_range FROM x_models m, expect.head(m.model::regclass) h;
 SELECT expect.types($$SELECT * FROM collab.explain('x_given', 5, 7)$$);
 
 -- As a user sees it
@@ -34,7 +35,7 @@ CREATE VIEW x_sums AS
 	       n = count(*) OVER (PARTITION BY model, user_id, item_id, n_components) FROM x_components;
 SELECT model, n_components, count(*) FILTER (WHERE abs(s.rating - expect.scaled(logit, h.y_range)) > 1e-5) AS wrong_ratings,
        count(*) FILTER (WHERE last) AS predictions, count(*) FILTER (WHERE last AND abs(s.rating - collab.predict(model::regclass, user_id, item_id)) > 1e-5) AS wrong
-  FROM x_sums s JOIN (SELECT model, h.y_range FROM x_models m, expect.head(m.model::regclass) h) h USING (model) GROUP BY model, n_components ORDER BY model, n_components;
+  FROM x_sums s JOIN x_heads h USING (model) GROUP BY model, n_components ORDER BY model, n_components;
 
 -- The terms, by hand
 CREATE FUNCTION expect.terms(model regclass) RETURNS TABLE (user_id integer, item_id integer, term text, number integer, expected double precision)
@@ -118,5 +119,5 @@ SELECT * FROM collab.explain('x_given', 5, 7, 4);
 
 DROP VIEW x_sums;
 DROP FUNCTION expect.terms;
-DROP TABLE x_models, x_pairs, x_terms, x_components, x_text;
+DROP TABLE x_models, x_heads, x_pairs, x_terms, x_components, x_text;
 SELECT count(collab.drop_model(model)) FROM collab.models;
