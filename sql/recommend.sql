@@ -2,6 +2,10 @@
 -- collab.recommend() and collab.recommend_all(): the items of highest
 -- prediction, against SQL that ranks all predictions.
 --
+-- Each of thousands of calls runs a query of its own: to compile each, or to
+-- start workers for each, takes minutes.  Some do at the end.
+SET jit = off;
+SELECT count(set_config(name, 'off', false)) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 CREATE TABLE r_models (model text PRIMARY KEY, use_bias boolean, y_range real[], valid_pct double precision);
 INSERT INTO r_models VALUES
 	('r_bias', true, '{}', 0.93), ('r_given', true, '{0,5.5}', 0), ('r_norange', true, NULL, 0.93),
@@ -394,14 +398,25 @@ SELECT * FROM collab.recommend('mr_text', 'user 5', 2);
 SELECT * FROM collab.recommend_all('mr_text', 2);
 SELECT * FROM collab.recommend('r_given', 5, 2, candidates => '{1,NULL}');
 
--- Plans: an honest cost; in workers, and compiled
+-- Plans: in workers, and compiled
 EXPLAIN (COSTS OFF) SELECT * FROM collab.recommend('r_given', 5);
-SELECT set_config(name, 'on', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
-SELECT wrong FROM expect.wrong('r_given', 3);
-SELECT count(*), bool_and(score = collab.predict('r_given', 5, item_id)) AS as_predicted FROM collab.recommend('r_given', 5);
-SELECT count(*) = 1 AS reset FROM (SELECT set_config(name, reset_val, false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')) s;
+CREATE VIEW r_few AS
+	SELECT count(*), count(DISTINCT u) AS users, bool_and(r.score = collab.predict('r_given', u, r.item_id)) AS as_predicted, bool_or(EXISTS (SELECT FROM ratings s WHERE (s.user_id, s.item_id) = (u, r.item_id))) AS seen
+	  FROM generate_series(1, 20) u, LATERAL collab.recommend('r_given', u, 3) r;
+SELECT count(set_config(name, 'on', false)) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+SELECT * FROM r_few;
+SELECT count(*) FROM collab.recommend('r_given', 5);
+SELECT count(set_config(name, reset_val, false)) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+SELECT * FROM r_few;
+SELECT expect.wrong_of_all('r_given', 1) AS wrong;
+SET jit = on;
+SET jit_above_cost = 0;
+SELECT * FROM r_few;
+RESET jit_above_cost;
+RESET jit;
+SELECT * FROM r_few;
 
-DROP VIEW r_shelf, r_view, r_mirror;
+DROP VIEW r_few, r_shelf, r_view, r_mirror;
 DROP FUNCTION r_sql, r_write;
 DROP FUNCTION expect.without_source, expect.wrong, expect.recommended;
 SELECT count(collab.drop_model(model)) FROM collab.models;
