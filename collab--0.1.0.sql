@@ -84,6 +84,36 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 5;
 COMMENT ON FUNCTION collab.train(text, regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, boolean, boolean, boolean)
 IS 'train a model on a ratings table and store it as tables of embeddings; returns the losses of each epoch';
 
+CREATE FUNCTION collab.lr_find(
+	ratings regclass,
+	user_column name DEFAULT 'user_id',
+	item_column name DEFAULT 'item_id',
+	rating_column name DEFAULT 'rating',
+	n_factors integer DEFAULT 50,
+	n_epochs integer DEFAULT 5,
+	lr_max double precision DEFAULT 5e-3,
+	wd double precision DEFAULT 0.1,
+	batch_size integer DEFAULT NULL,
+	valid_pct double precision DEFAULT 0.2,
+	seed bigint DEFAULT 42,
+	y_range real[] DEFAULT '{}',
+	use_bias boolean DEFAULT true,
+	pct_start double precision DEFAULT 0.25,
+	div_start double precision DEFAULT 25,
+	div_final double precision DEFAULT 1e5,
+	mom_low double precision DEFAULT 0.85,
+	mom_high double precision DEFAULT 0.95,
+	keep_best boolean DEFAULT false,
+	verbose boolean DEFAULT true,
+	start_lr double precision DEFAULT 1e-7,
+	end_lr double precision DEFAULT 10,
+	num_it integer DEFAULT 100)
+RETURNS TABLE (step integer, lr double precision, loss double precision, smoothed double precision, suggested boolean)
+AS 'MODULE_PATHNAME', 'collab_lr_find'
+LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 100;
+COMMENT ON FUNCTION collab.lr_find(regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, boolean, boolean, double precision, double precision, integer)
+IS 'learning-rate range test: the loss of each step while the rate rises, and the rate that it suggests for lr_max';
+
 CREATE PROCEDURE collab.retrain(
 	model regclass,
 	warm_start boolean DEFAULT false,

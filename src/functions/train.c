@@ -27,22 +27,6 @@ enum
 	ARG_OPTIONS					/* as many as OptionsCount(), then "replace" */
 };
 
-static Source
-SourceFromArguments(FunctionCallInfo fcinfo)
-{
-	Source		source;
-
-	RequireArgument(fcinfo, ARG_RATINGS, "ratings");
-	RequireArgument(fcinfo, ARG_USER_COLUMN, "user_column");
-	RequireArgument(fcinfo, ARG_ITEM_COLUMN, "item_column");
-	RequireArgument(fcinfo, ARG_RATING_COLUMN, "rating_column");
-	SourceOpen(&source, PG_GETARG_OID(ARG_RATINGS),
-			   NameStr(*PG_GETARG_NAME(ARG_USER_COLUMN)),
-			   NameStr(*PG_GETARG_NAME(ARG_ITEM_COLUMN)),
-			   NameStr(*PG_GETARG_NAME(ARG_RATING_COLUMN)));
-	return source;
-}
-
 /* A row of the result; the context is the call. */
 static void
 AddEpoch(void *context, const TrainingJob *job, const cf_epoch *report)
@@ -75,7 +59,7 @@ collab_train(PG_FUNCTION_ARGS)
 	OptionsCheck(&options);
 	PreventCommandIfReadOnly("collab.train()");
 	PreventCommandIfParallelMode("collab.train()");
-	source = SourceFromArguments(fcinfo);
+	source = SourceArguments(fcinfo, ARG_RATINGS);
 	name = ModelParseName(text_to_cstring(PG_GETARG_TEXT_PP(ARG_MODEL)));
 
 	BeginRows(fcinfo);

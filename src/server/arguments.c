@@ -39,6 +39,20 @@ PositiveArgument(FunctionCallInfo fcinfo, int argument, const char *name)
 	return value;
 }
 
+Source
+SourceArguments(FunctionCallInfo fcinfo, int first)
+{
+	Source		source;
+
+	RequireArgument(fcinfo, first, "ratings");
+	RequireArgument(fcinfo, first + 1, "user_column");
+	RequireArgument(fcinfo, first + 2, "item_column");
+	RequireArgument(fcinfo, first + 3, "rating_column");
+	SourceOpen(&source, PG_GETARG_OID(first), NameStr(*PG_GETARG_NAME(first + 1)),
+			   NameStr(*PG_GETARG_NAME(first + 2)), NameStr(*PG_GETARG_NAME(first + 3)));
+	return source;
+}
+
 int32
 ComponentsArgument(FunctionCallInfo fcinfo, int argument, const CachedModel *model)
 {

@@ -15,6 +15,12 @@ extern void RequireArgument(FunctionCallInfo fcinfo, int argument, const char *n
 /* An argument that must be a positive integer: 22004 or 22023, naming it. */
 extern int32 PositiveArgument(FunctionCallInfo fcinfo, int argument, const char *name);
 
+/*
+ * The ratings to train on: four arguments from "first" on, which are
+ * "ratings" and the names of its columns, looked up by SourceOpen().
+ */
+extern Source SourceArguments(FunctionCallInfo fcinfo, int first);
+
 /* The argument n_components: 22023 unless from 1 to the model's number of factors. */
 extern int32 ComponentsArgument(FunctionCallInfo fcinfo, int argument, const CachedModel *model);
 

@@ -512,6 +512,12 @@ OptionsRequireHeldOut(const TrainOptions *options, const cf_ratings *ratings)
 		NothingHeldOut("There are too few ratings to hold any out.");
 }
 
+const cf_solver *
+OptionsSolver(const TrainOptions *options)
+{
+	return cf_solver_named("adam");
+}
+
 cf_settings
 OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings)
 {

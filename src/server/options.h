@@ -81,6 +81,9 @@ extern void OptionsCheck(const TrainOptions *options);
 /* Raise an error (22023) for keep_best where nothing is held out. */
 extern void OptionsRequireHeldOut(const TrainOptions *options, const cf_ratings *ratings);
 
+/* The solver that these options ask for. */
+extern const cf_solver *OptionsSolver(const TrainOptions *options);
+
 /* The settings for these ratings: batch size and range derived where not given. */
 extern cf_settings OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings);
 

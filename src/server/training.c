@@ -24,8 +24,6 @@
 #include "server/relation_scan.h"
 #include "server/training.h"
 
-#define SOLVER "adam"
-
 TrainingJob *
 JobCreate(const Source *source, const TrainOptions *options, bool warm_start)
 {
@@ -89,7 +87,7 @@ DescribeStart(TrainingJob *job, Relation head, int64 generation, Oid users, Oid 
 	HeadSet(row, HEAD_USERS, ObjectIdGetDatum(users));
 	HeadSet(row, HEAD_ITEMS, ObjectIdGetDatum(items));
 	HeadSet(row, HEAD_OPTIONS, JsonbPGetDatum(OptionsToJsonb(&job->options)));
-	HeadSet(row, HEAD_SOLVER, CStringGetTextDatum(SOLVER));
+	HeadSet(row, HEAD_SOLVER, CStringGetTextDatum(OptionsSolver(&job->options)->name));
 	HeadSet(row, HEAD_N_FACTORS, Int32GetDatum(job->options.n_factors));
 	HeadSet(row, HEAD_N_EPOCHS, Int32GetDatum(job->options.n_epochs));
 	HeadSet(row, HEAD_USE_BIAS, BoolGetDatum(job->options.use_bias));
@@ -316,7 +314,7 @@ JobBegin(TrainingJob *job, const ModelTables *tables, const HeadRow *current)
 		ReadPresent(&warm, tables, current);
 	cf_model_init(&job->model, job->host);
 	HostCheck(job->host,
-			  cf_training_begin(cf_solver_named(SOLVER), &job->settings, job->ratings,
+			  cf_training_begin(OptionsSolver(&job->options), &job->settings, job->ratings,
 								&job->model, job->warm_start ? CopyKnownEmbeddings : NULL,
 								&warm, &job->training));
 	if (job->warm_start)
