@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cf_adam.h"
+#include "cf_mlp.h"
 #include "cf_solver.h"
 
 #define LEAST_BATCH			64
@@ -23,7 +24,7 @@ struct cf_training
 	uint32_t	epoch;			/* the next one */
 };
 
-static const cf_solver *const solvers[] = {&cf_adam};
+static const cf_solver *const solvers[] = {&cf_adam, &cf_mlp};
 
 const cf_solver *
 cf_solver_named(const char *name)
@@ -91,8 +92,8 @@ make_side(cf_side *side, cf_host *host, uint32_t n_factors, const int64_t *count
 
 /* The model as it is before the first epoch. */
 static cf_status
-make_model(const cf_settings *settings, const cf_ratings *ratings, cf_model *model,
-		   void (*warm) (void *context, cf_model *model), void *context)
+make_model(const cf_solver *solver, const cf_settings *settings, const cf_ratings *ratings,
+		   cf_model *model, void (*warm) (void *context, cf_model *model), void *context)
 {
 	cf_status	status;
 
@@ -102,6 +103,8 @@ make_model(const cf_settings *settings, const cf_ratings *ratings, cf_model *mod
 	if (status == CF_OK)
 		status = make_side(&model->items, model->host, cf_item_factors(settings),
 						   ratings->item_counts, cf_dict_count(ratings->items));
+	if (status == CF_OK && solver->start != NULL)
+		status = solver->start(settings, model);
 	if (status == CF_OK)
 		status = cf_model_start(model, settings->seed, CF_ADAM_START);
 	if (status == CF_OK && warm != NULL)
@@ -146,7 +149,7 @@ cf_training_begin(const cf_solver *solver, const cf_settings *settings,
 	new->ratings = ratings;
 	new->model = model;
 	new->n_epochs = settings->n_epochs;
-	status = make_model(settings, ratings, model, warm, context);
+	status = make_model(solver, settings, ratings, model, warm, context);
 	if (status == CF_OK)
 		status = solver->begin(settings, ratings, model, &new->state);
 	if (status != CF_OK)
@@ -203,6 +206,8 @@ check_finite(const cf_training *training, const cf_epoch *report)
 	status = check_side(training->model->host, &training->model->users);
 	if (status == CF_OK)
 		status = check_side(training->model->host, &training->model->items);
+	if (status == CF_OK && training->model->net != NULL && !cf_net_is_sound(training->model->net))
+		status = CF_NOT_FINITE;
 	return status;
 }
 
