@@ -56,8 +56,8 @@ class Model(torch.nn.Module):
 
 
 class Adam:
-    def __init__(self, parameters):
-        self.parameters = list(parameters)
+    def __init__(self, parameters, decay=DECAY):
+        self.parameters, self.decay = list(parameters), decay
         self.mean = [torch.zeros_like(p) for p in self.parameters]
         self.square = [torch.zeros_like(p) for p in self.parameters]
         self.steps = 0
@@ -68,7 +68,7 @@ class Adam:
         first = 1 - momentum ** self.steps
         second = 1 - BETA2 ** self.steps
         for p, m, v in zip(self.parameters, self.mean, self.square):
-            p.mul_(1 - rate * DECAY)
+            p.mul_(1 - rate * self.decay)
             m.mul_(momentum).add_(p.grad, alpha=1 - momentum)
             v.mul_(BETA2).addcmul_(p.grad, p.grad, value=1 - BETA2)
             p.addcdiv_(m, v.div(second).sqrt_().add_(EPSILON), value=-rate / first)

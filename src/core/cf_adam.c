@@ -21,38 +21,6 @@ typedef struct adam_state
 	cf_deferred deferred;
 } adam_state;
 
-/*
- * From logits to slopes: of "scale" times half the squared error with respect
- * to the logit.  Returns the sum of the squared errors.
- */
-static double
-slopes_of(const cf_model *model, const cf_rating *rows, size_t n, float scale,
-		  float *logits)
-{
-	float		span = model->high - model->low;
-	double		sum = 0.0;
-	size_t		j;
-
-	for (j = 0; j < n; j++)
-	{
-		float		share = 1.0f / (1.0f + expf(-logits[j]));
-		float		error;
-
-		if (model->use_range)
-		{
-			error = model->low * (1.0f - share) + model->high * share - rows[j].value;
-			logits[j] = scale * error * span * share * (1.0f - share);
-		}
-		else
-		{
-			error = logits[j] - rows[j].value;
-			logits[j] = scale * error;
-		}
-		sum += (double) error * error;
-	}
-	return sum;
-}
-
 /* As cf_adam_gradient, for at most RATINGS_AT_ONCE. */
 static double
 add_gradient(const cf_model *model, const cf_rating *rows, size_t n, float scale,
@@ -70,7 +38,7 @@ add_gradient(const cf_model *model, const cf_rating *rows, size_t n, float scale
 
 		slopes[j] = model->kernels->dot(p, q, k) + p[k] + q[k];
 	}
-	sum = slopes_of(model, rows, n, scale, slopes);
+	sum = cf_model_slopes(model, rows, n, scale, slopes);
 	for (j = 0; j < n; j++)
 	{
 		model->kernels->axpy_pair(slopes[j], cf_side_row(&model->users, rows[j].user),

@@ -28,6 +28,7 @@ typedef enum cf_status
 	CF_NO_RATINGS,				/* nothing to train on */
 	CF_TOO_LARGE,				/* ratings whose squared gradients overflow */
 	CF_NOT_FINITE,				/* the loss is infinite or not a number */
+	CF_BATCH_OF_ONE,			/* batch normalisation over a single rating */
 	CF_NO_CONVERGENCE			/* LAPACK found no decomposition */
 } cf_status;
 

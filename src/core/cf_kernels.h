@@ -30,6 +30,8 @@ typedef struct cf_adam_step
 	float		rate;
 } cf_adam_step;
 
+#define CF_DENSE_UNIT	16
+
 typedef struct cf_kernels
 {
 	const char *name;			/* "baseline", "avx2", "avx512" */
@@ -43,6 +45,19 @@ typedef struct cf_kernels
 	 */
 	void		(*logits) (const float *a, float bias, const float *rows, size_t stride,
 						   size_t n, size_t count, float *out);
+
+	/*
+	 * A layer: out[r][c] = start[c] + sum of rows[r][j] weights[j][c], j < n, for
+	 * "count" rows and "width" columns, a multiple of CF_DENSE_UNIT; start NULL
+	 * is 0.  With relu, what is negative becomes 0.  A row's result does not
+	 * depend on the others.
+	 */
+	void		(*dense) (const float *const *rows, size_t count, size_t n,
+						  const float *weights, size_t width, const float *start,
+						  bool relu, float *out);
+
+	/* out[j] = max(a[j] + b[j], 0) */
+	void		(*add_relu) (const float *a, const float *b, float *out, size_t n);
 
 	/* is any x[j] >= bound? */
 	bool		(*any_at_least) (const float *x, size_t n, float bound);

@@ -13,6 +13,10 @@
 typedef float KERNEL(lanes) __attribute__((vector_size(LANES * sizeof(float)),
 										   aligned(sizeof(float)), may_alias));
 
+/* For blocks of rows by columns, 8 columns each. */
+typedef float KERNEL(eight) __attribute__((vector_size(8 * sizeof(float)),
+										   aligned(sizeof(float)), may_alias));
+
 TARGET static float
 KERNEL(dot) (const float *restrict a, const float *restrict b, size_t n)
 {
@@ -56,6 +60,101 @@ KERNEL(logits) (const float *restrict a, float bias, const float *restrict rows,
 		/* in the order of cf_model_predict() */
 		logit += bias;
 		out[r] = logit + row[n];
+	}
+}
+
+/* Four rows by 16 columns: eight sums, which fit in registers. */
+TARGET static inline void
+KERNEL(dense_block) (const float *const *rows, size_t n, const float *weights, size_t width,
+					 const KERNEL(eight) start[2], float *out)
+{
+	const float *a = rows[0];
+	const float *b = rows[1];
+	const float *c = rows[2];
+	const float *d = rows[3];
+	KERNEL(eight) a0 = start[0], a1 = start[1], b0 = start[0], b1 = start[1];
+	KERNEL(eight) c0 = start[0], c1 = start[1], d0 = start[0], d1 = start[1];
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+	{
+		const KERNEL(eight) w0 = *(const KERNEL(eight) *) (weights + j * width);
+		const KERNEL(eight) w1 = *(const KERNEL(eight) *) (weights + j * width + 8);
+
+		a0 += a[j] * w0;
+		a1 += a[j] * w1;
+		b0 += b[j] * w0;
+		b1 += b[j] * w1;
+		c0 += c[j] * w0;
+		c1 += c[j] * w1;
+		d0 += d[j] * w0;
+		d1 += d[j] * w1;
+	}
+	*(KERNEL(eight) *) out = a0;
+	*(KERNEL(eight) *) (out + 8) = a1;
+	*(KERNEL(eight) *) (out + width) = b0;
+	*(KERNEL(eight) *) (out + width + 8) = b1;
+	*(KERNEL(eight) *) (out + 2 * width) = c0;
+	*(KERNEL(eight) *) (out + 2 * width + 8) = c1;
+	*(KERNEL(eight) *) (out + 3 * width) = d0;
+	*(KERNEL(eight) *) (out + 3 * width + 8) = d1;
+}
+
+/* One row by 16 columns, by the same sums. */
+TARGET static inline void
+KERNEL(dense_row) (const float *a, size_t n, const float *weights, size_t width,
+				   const KERNEL(eight) start[2], float *out)
+{
+	KERNEL(eight) a0 = start[0], a1 = start[1];
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+	{
+		a0 += a[j] * *(const KERNEL(eight) *) (weights + j * width);
+		a1 += a[j] * *(const KERNEL(eight) *) (weights + j * width + 8);
+	}
+	*(KERNEL(eight) *) out = a0;
+	*(KERNEL(eight) *) (out + 8) = a1;
+}
+
+TARGET static void
+KERNEL(dense) (const float *const *rows, size_t count, size_t n, const float *restrict weights,
+			   size_t width, const float *restrict start, bool relu, float *restrict out)
+{
+	size_t		column;
+	size_t		j;
+
+	for (column = 0; column < width; column += 16)
+	{
+		KERNEL(eight) begin[2] = {{0}, {0}};
+		size_t		r = 0;
+
+		if (start != NULL)
+		{
+			begin[0] = *(const KERNEL(eight) *) (start + column);
+			begin[1] = *(const KERNEL(eight) *) (start + column + 8);
+		}
+		for (; r + 4 <= count; r += 4)
+			KERNEL(dense_block) (rows + r, n, weights + column, width, begin,
+								 out + r * width + column);
+		for (; r < count; r++)
+			KERNEL(dense_row) (rows[r], n, weights + column, width, begin,
+							   out + r * width + column);
+	}
+	for (j = 0; relu && j < count * width; j++)
+		out[j] = out[j] > 0.0f ? out[j] : 0.0f;
+}
+
+TARGET static void
+KERNEL(add_relu) (const float *restrict a, const float *restrict b, float *restrict out, size_t n)
+{
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+	{
+		float		sum = a[j] + b[j];
+
+		out[j] = sum > 0.0f ? sum : 0.0f;
 	}
 }
 
@@ -126,6 +225,8 @@ static const cf_kernels KERNEL(kernels) = {
 	LEVEL_NAME,
 	KERNEL(dot),
 	KERNEL(logits),
+	KERNEL(dense),
+	KERNEL(add_relu),
 	KERNEL(any_at_least),
 	KERNEL(axpy),
 	KERNEL(axpby),

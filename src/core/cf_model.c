@@ -47,6 +47,8 @@ cf_model_release(cf_model *model)
 {
 	cf_side_release(&model->users, model->host);
 	cf_side_release(&model->items, model->host);
+	cf_net_destroy(model->net);
+	model->net = NULL;
 }
 
 cf_status
@@ -207,11 +209,38 @@ settle_side(cf_side *side)
 	}
 }
 
+/* The mean embedding, weighted by ratings; 0 when there are none. */
+static void
+mean_embedding(const cf_side *side, float *mean)
+{
+	double		sums[CF_MAX_FACTORS] = {0};
+	double		count = 0.0;
+	uint32_t	row;
+	uint32_t	f;
+
+	for (row = 0; row < side->n_rows; row++)
+	{
+		const float *factors = cf_side_row(side, row);
+		double		weight = (double) side->n_ratings[row];
+
+		for (f = 0; f < side->n_factors; f++)
+			sums[f] += weight * factors[f];
+		count += weight;
+	}
+	for (f = 0; f < side->n_factors; f++)
+		mean[f] = count > 0.0 ? (float) (sums[f] / count) : 0.0f;
+}
+
 void
 cf_model_settle(cf_model *model)
 {
 	settle_side(&model->users);
 	settle_side(&model->items);
+	if (model->net == NULL)
+		return;
+	mean_embedding(&model->users, model->net->mean_user);
+	mean_embedding(&model->items, model->net->mean_item);
+	cf_net_prepare(model->net);
 }
 
 static cf_status
@@ -239,6 +268,8 @@ cf_model_copy(cf_model *to, const cf_model *from)
 
 	if (status == CF_OK)
 		status = copy_side(&to->items, &from->items, from->host);
+	if (from->net != NULL)
+		memcpy(to->net->weights, from->net->weights, from->net->n_weights * sizeof(float));
 	return status;
 }
 
@@ -261,6 +292,40 @@ is_cold(const cf_side *side, uint32_t row)
 	return row >= side->n_rows || side->n_ratings[row] == 0;
 }
 
+static const float *
+row_or_null(const cf_side *side, uint32_t row)
+{
+	return is_cold(side, row) ? NULL : cf_side_row(side, row);
+}
+
+/* Predictions of rows[0, n), n <= CF_NET_ITEMS, which all have one user. */
+static void
+predict_run(const cf_model *model, const cf_rating *rows, size_t n, float *predictions)
+{
+	const float *user = row_or_null(&model->users, rows[0].user);
+	const float *items[CF_NET_ITEMS];
+	float		part[CF_MAX_UNITS];
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+		items[j] = row_or_null(&model->items, rows[j].item);
+	cf_net_user_part(model->net, model->kernels, user, part);
+	cf_net_logits(model->net, model->kernels, part, items, n, predictions);
+	for (j = 0; j < n; j++)
+		predictions[j] = user == NULL && items[j] == NULL ? (float) model->mean_rating :
+			cf_model_rating(model, predictions[j]);
+}
+
+static float
+predict_by_net(const cf_model *model, uint32_t user, uint32_t item)
+{
+	const cf_rating pair = {user, item, 0.0f};
+	float		prediction;
+
+	predict_run(model, &pair, 1, &prediction);
+	return prediction;
+}
+
 float
 cf_model_predict(const cf_model *model, uint32_t user, uint32_t item)
 {
@@ -270,6 +335,8 @@ cf_model_predict(const cf_model *model, uint32_t user, uint32_t item)
 	bool		cold_item = is_cold(items, item);
 	float		logit = 0.0f;
 
+	if (model->net != NULL)
+		return predict_by_net(model, user, item);
 	if ((cold_user || cold_item) && !model->use_bias)
 		return (float) model->mean_rating;
 	if (cold_user && cold_item)
@@ -282,20 +349,87 @@ cf_model_predict(const cf_model *model, uint32_t user, uint32_t item)
 	return cf_model_rating(model, logit);
 }
 
-cf_status
-cf_model_loss(const cf_model *model, const cf_rating *rows, size_t n, double *loss)
+double
+cf_model_slopes(const cf_model *model, const cf_rating *rows, size_t n, float scale,
+				float *logits)
 {
+	float		span = model->high - model->low;
 	double		sum = 0.0;
 	size_t		j;
 
 	for (j = 0; j < n; j++)
 	{
-		double		error = (double) cf_model_predict(model, rows[j].user, rows[j].item) -
-			rows[j].value;
+		float		share = 1.0f / (1.0f + expf(-logits[j]));
+		float		error;
 
-		sum += error * error;
-		if (j % ROWS_AT_ONCE == ROWS_AT_ONCE - 1 && cf_should_stop(model->host))
-			return CF_STOPPED;
+		if (model->use_range)
+		{
+			error = model->low * (1.0f - share) + model->high * share - rows[j].value;
+			logits[j] = scale * error * span * share * (1.0f - share);
+		}
+		else
+		{
+			error = logits[j] - rows[j].value;
+			logits[j] = scale * error;
+		}
+		sum += (double) error * error;
+	}
+	return sum;
+}
+
+/* Ratings of one user from rows[0] on, at most "most". */
+static size_t
+run_length(const cf_rating *rows, size_t n, size_t most)
+{
+	size_t		run = 1;
+
+	while (run < n && run < most && rows[run].user == rows[0].user)
+		run++;
+	return run;
+}
+
+/* Predictions of the first of rows[0, n); returns of how many. */
+static size_t
+predict_some(const cf_model *model, const cf_rating *rows, size_t n, float *predictions)
+{
+	size_t		run;
+
+	if (model->net == NULL)
+	{
+		predictions[0] = cf_model_predict(model, rows[0].user, rows[0].item);
+		return 1;
+	}
+	run = run_length(rows, n, cf_net_items_at_once(model->net));
+	predict_run(model, rows, run, predictions);
+	return run;
+}
+
+cf_status
+cf_model_loss(const cf_model *model, const cf_rating *rows, size_t n, double *loss)
+{
+	size_t		at_once = model->net == NULL ? ROWS_AT_ONCE : cf_net_items_at_once(model->net);
+	float		predictions[CF_NET_ITEMS];
+	double		sum = 0.0;
+	size_t		polled = 0;
+	size_t		done;
+	size_t		m;
+	size_t		j;
+
+	for (done = 0; done < n; done += m)
+	{
+		m = predict_some(model, rows + done, n - done, predictions);
+		for (j = 0; j < m; j++)
+		{
+			double		error = (double) predictions[j] - rows[done + j].value;
+
+			sum += error * error;
+		}
+		if (done + m - polled >= at_once)
+		{
+			polled = done + m;
+			if (cf_should_stop(model->host))
+				return CF_STOPPED;
+		}
 	}
 	*loss = n > 0 ? sum / (double) n : NAN;
 	return CF_OK;

@@ -9,16 +9,20 @@
  *		rating      = low + (high - low) sigmoid(logit)		with a range
  *		rating      = logit									without
  *
+ * With a net (cf_net.h) the logit is what the net makes of the two embeddings,
+ * whose factors may then be of two numbers and whose biases are 0.
+ *
  * The cold-start ladder.  A row that had no training ratings is cold.  A side
  * that is cold or unknown contributes its mean bias and no factors; when both
  * are, or the model has no biases, the prediction is the mean training
- * rating, exactly.
+ * rating, exactly.  To a net a cold side hands in its mean embedding.
  */
 #ifndef CF_MODEL_H
 #define CF_MODEL_H
 
 #include "cf_host.h"
 #include "cf_kernels.h"
+#include "cf_net.h"
 #include "cf_ratings.h"
 
 #define CF_MAX_FACTORS	1024
@@ -45,6 +49,7 @@ typedef struct cf_model
 	double		mean_rating;	/* of the training ratings */
 	cf_side		users;
 	cf_side		items;
+	cf_net	   *net;			/* the model's own; NULL: dot product */
 } cf_model;
 
 /* Floats from one row to the next for embeddings of n_factors and a bias. */
@@ -85,8 +90,8 @@ cf_side_bias(const cf_side *side, uint32_t row)
 }
 
 /*
- * Copy the embeddings and mean biases of a model that has as many rows of the
- * same shape.  Polls the host.
+ * Copy the embeddings, mean biases and weights of a model that has as many
+ * rows of the same shape; the net is yet to be prepared.  Polls the host.
  */
 extern cf_status cf_model_copy(cf_model *to, const cf_model *from);
 
@@ -97,7 +102,10 @@ extern cf_status cf_model_copy(cf_model *to, const cf_model *from);
  */
 extern cf_status cf_model_start(cf_model *model, uint64_t seed, float scale);
 
-/* Mean biases, and cold rows to (mean bias, zero factors). */
+/*
+ * Mean biases, and cold rows to (mean bias, zero factors); a net gets its mean
+ * embeddings and is prepared.  For when all rows are there.
+ */
 extern void cf_model_settle(cf_model *model);
 
 /* The logit's rating: the scaled sigmoid, or the logit itself. */
@@ -107,7 +115,15 @@ extern float cf_model_rating(const cf_model *model, float logit);
 extern float cf_model_predict(const cf_model *model, uint32_t user, uint32_t item);
 
 /*
- * Mean squared error over rows[0, n), by the ladder.  NaN when n is 0.
+ * From logits of rows[0, n) to slopes: of "scale" times half the squared error
+ * with respect to the logit.  Returns the sum of the squared errors.
+ */
+extern double cf_model_slopes(const cf_model *model, const cf_rating *rows, size_t n,
+							  float scale, float *logits);
+
+/*
+ * Mean squared error over rows[0, n), by the ladder; with a net it costs least
+ * where ratings of one user follow one another.  NaN when n is 0.
  * Polls the host.
  */
 extern cf_status cf_model_loss(const cf_model *model, const cf_rating *rows,

@@ -89,6 +89,23 @@ cf_random_wrapped_normal(uint64_t seed, uint32_t stream, uint64_t row,
 	}
 }
 
+void
+cf_random_uniform(uint64_t seed, uint32_t stream, uint64_t row, float bound, float *out,
+				  size_t n)
+{
+	size_t		done;
+	size_t		j;
+
+	for (done = 0; done < n; done += 4)
+	{
+		uint32_t	words[4];
+
+		cf_random_block(seed, stream, row, (uint32_t) (done / 4), words);
+		for (j = 0; j < 4 && done + j < n; j++)
+			out[done + j] = bound * (((float) (words[j] >> 8) + 0.5f) * 0x1p-23f - 1.0f);
+	}
+}
+
 uint64_t
 cf_mix(uint64_t x)
 {

@@ -18,7 +18,9 @@ typedef enum cf_stream
 {
 	CF_STREAM_USER_START = 1,	/* starting embeddings of the users */
 	CF_STREAM_ITEM_START,		/* ... and of the items */
-	CF_STREAM_SHUFFLE			/* the order of the ratings in an epoch */
+	CF_STREAM_SHUFFLE,			/* the order of the ratings in an epoch */
+	CF_STREAM_NET_START,		/* a net's starting weights; row: layer and unit */
+	CF_STREAM_DROPOUT			/* what is dropped; row: step and layer */
 } cf_stream;
 
 /* The generator itself: four words from a counter and a key. */
@@ -34,6 +36,10 @@ extern void cf_random_block(uint64_t seed, uint32_t stream, uint64_t row,
  */
 extern void cf_random_wrapped_normal(uint64_t seed, uint32_t stream, uint64_t row,
 									 float scale, float *out, size_t n);
+
+/* "n" deviates uniform within (-bound, bound). */
+extern void cf_random_uniform(uint64_t seed, uint32_t stream, uint64_t row,
+							  float bound, float *out, size_t n);
 
 /* 64-bit mixing function (the finaliser of MurmurHash3). */
 extern uint64_t cf_mix(uint64_t x);

@@ -20,6 +20,7 @@
 #define TILE_ITEMS		2048	/* items of one sgemm: the tile stays in cache */
 #define SCAN_ITEMS		64		/* items turned away by one comparison */
 #define TASK_FLOPS		((size_t) 1 << 28)	/* 0.1 s of one slow core */
+#define HEAP_WORK		16		/* products that a level of a heap costs, at worst */
 #define BATCH_ENTRIES	((size_t) 1 << 22)	/* of all heaps of a batch */
 
 /* A user's ranking in the making. */
@@ -29,6 +30,7 @@ typedef struct ranking
 	cf_filter	filter;
 	const float *user;			/* NULL: cold */
 	float		bias;			/* of the user; the mean for a cold one */
+	const float *part;			/* with a net: the user's part of its first layer */
 	float		cutoff;			/* logits below it need not be looked at */
 	cf_topk    *top;
 } ranking;
@@ -146,7 +148,7 @@ logit_floor(const cf_model *model, float rating)
 static bool
 is_indifferent(const ranking *r)
 {
-	return r->user == NULL && !r->model->use_bias;
+	return r->user == NULL && !r->model->use_bias && r->model->net == NULL;
 }
 
 static void
@@ -156,9 +158,20 @@ begin_ranking(ranking *r, const cf_model *model, const float *user, const cf_fil
 	r->model = model;
 	r->filter = *filter;
 	r->user = user;
-	r->bias = user != NULL ? user[model->items.n_factors] : (float) model->users.mean_bias;
+	r->bias = user != NULL ? user[model->users.n_factors] : (float) model->users.mean_bias;
+	r->part = NULL;
 	r->cutoff = filter->min_score == -INFINITY ? -INFINITY : logit_floor(model, filter->min_score);
 	r->top = top;
+}
+
+/* With a net, "part" is where the user's part of its first layer is kept. */
+static void
+use_net(ranking *r, float *part)
+{
+	if (r->model->net == NULL)
+		return;
+	cf_net_user_part(r->model->net, r->model->kernels, r->user, part);
+	r->part = part;
 }
 
 static bool
@@ -205,13 +218,40 @@ item_logit(const ranking *r, uint32_t row)
 	return logit + cf_side_bias(items, row);
 }
 
+/* Rows [first, first + n) of the items, n <= CF_NET_ITEMS. */
+static void
+point_at_rows(const cf_side *items, uint32_t first, size_t n, const float **rows)
+{
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+		rows[j] = cf_side_row(items, first + (uint32_t) j);
+}
+
+static void
+score_by_net(const ranking *r, uint32_t first, size_t n, float *logits)
+{
+	const float *rows[CF_NET_ITEMS];
+	size_t		done;
+	size_t		m;
+
+	for (done = 0; done < n; done += m)
+	{
+		m = n - done < CF_NET_ITEMS ? n - done : CF_NET_ITEMS;
+		point_at_rows(&r->model->items, first + (uint32_t) done, m, rows);
+		cf_net_logits(r->model->net, r->model->kernels, r->part, rows, m, logits + done);
+	}
+}
+
 static void
 score_logits(const ranking *r, uint32_t first, size_t n, float *logits)
 {
 	const cf_side *items = &r->model->items;
 	size_t		j;
 
-	if (r->user != NULL)
+	if (r->part != NULL)
+		score_by_net(r, first, n, logits);
+	else if (r->user != NULL)
 		r->model->kernels->logits(r->user, r->bias, cf_side_row(items, first), items->stride,
 								  items->n_factors, n, logits);
 	else
@@ -219,50 +259,98 @@ score_logits(const ranking *r, uint32_t first, size_t n, float *logits)
 			logits[j] = item_logit(r, first + (uint32_t) j);
 }
 
+/* Offer items [first, first + n). */
+static void
+offer_logits(ranking *r, uint32_t first, size_t n, const float *logits)
+{
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+		if (logits[j] >= r->cutoff)
+			offer_item(r, first + (uint32_t) j, logits[j]);
+}
+
 static cf_status
 offer_all(ranking *r, cf_host *host)
 {
 	const cf_side *items = &r->model->items;
+	const uint32_t at_once = r->part == NULL ? ROWS_AT_ONCE :
+		(uint32_t) cf_net_items_at_once(r->model->net);
 	float		logits[ROWS_AT_ONCE];
 	uint32_t	first;
 	uint32_t	n;
-	uint32_t	j;
 
 	for (first = 0; first < items->n_rows; first += n)
 	{
-		n = items->n_rows - first < ROWS_AT_ONCE ? items->n_rows - first : ROWS_AT_ONCE;
+		n = items->n_rows - first < at_once ? items->n_rows - first : at_once;
 		score_logits(r, first, n, logits);
-		for (j = 0; j < n; j++)
-			if (logits[j] >= r->cutoff)
-				offer_item(r, first + j, logits[j]);
+		offer_logits(r, first, n, logits);
 		if (cf_should_stop(host))
 			return CF_STOPPED;
 	}
 	return CF_OK;
 }
 
+/* Logits of items rows[0, n), n <= CF_NET_ITEMS. */
+static void
+score_rows(const ranking *r, const uint32_t *rows, size_t n, float *logits)
+{
+	const float *items[CF_NET_ITEMS];
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+	{
+		if (r->part == NULL)
+			logits[j] = item_logit(r, rows[j]);
+		else
+			items[j] = cf_side_row(&r->model->items, rows[j]);
+	}
+	if (r->part != NULL)
+		cf_net_logits(r->model->net, r->model->kernels, r->part, items, n, logits);
+}
+
 static cf_status
 offer_candidates(ranking *r, cf_host *host)
 {
+	const size_t at_once = r->part == NULL ? CF_NET_ITEMS : cf_net_items_at_once(r->model->net);
+	float		logits[CF_NET_ITEMS];
+	size_t		done;
+	size_t		n;
 	size_t		j;
 
-	for (j = 0; j < r->filter.n_among; j++)
+	for (done = 0; done < r->filter.n_among; done += n)
 	{
-		uint32_t	row = r->filter.among[j];
-		float		logit = item_logit(r, row);
+		const uint32_t *rows = r->filter.among + done;
 
-		if (logit >= r->cutoff)
-			offer_item(r, row, logit);
-		if (j % ROWS_AT_ONCE == ROWS_AT_ONCE - 1 && cf_should_stop(host))
+		n = r->filter.n_among - done < at_once ? r->filter.n_among - done : at_once;
+		score_rows(r, rows, n, logits);
+		for (j = 0; j < n; j++)
+			if (logits[j] >= r->cutoff)
+				offer_item(r, rows[j], logits[j]);
+		if ((r->part != NULL || done % ROWS_AT_ONCE == 0) && cf_should_stop(host))
 			return CF_STOPPED;
 	}
 	return CF_OK;
 }
 
 static float
+mean_item_logit(const cf_model *model, const float *user)
+{
+	const float *mean = NULL;
+	float		part[CF_MAX_UNITS];
+	float		logit;
+
+	cf_net_user_part(model->net, model->kernels, user, part);
+	cf_net_logits(model->net, model->kernels, part, &mean, 1, &logit);
+	return logit;
+}
+
+static float
 constant_score(const ranking *r)
 {
 	/* By the ladder; with biases a known user's own still counts. */
+	if (r->user != NULL && r->model->net != NULL)
+		return cf_model_rating(r->model, mean_item_logit(r->model, r->user));
 	if (r->user == NULL || !r->model->use_bias)
 		return (float) r->model->mean_rating;
 	return cf_model_rating(r->model, r->bias + (float) r->model->items.mean_bias);
@@ -274,11 +362,12 @@ offer_constant(ranking *r)
 {
 	const cf_filter *filter = &r->filter;
 	size_t		n = filter->among != NULL ? filter->n_among : r->model->items.n_rows;
-	float		score = constant_score(r);
+	float		score;
 	size_t		j;
 
 	if (!is_indifferent(r) && filter->min_ratings > 0)
 		return;
+	score = constant_score(r);
 	for (j = 0; j < n; j++)
 	{
 		uint32_t	row = filter->among != NULL ? filter->among[j] : (uint32_t) j;
@@ -293,9 +382,11 @@ cf_recommend(const cf_model *model, cf_host *host, const float *user, const cf_f
 			 cf_topk *top)
 {
 	cf_status	status = CF_OK;
+	float		part[CF_MAX_UNITS];
 	ranking		r;
 
 	begin_ranking(&r, model, user, filter, top);
+	use_net(&r, part);
 	if (!is_indifferent(&r))
 		status = filter->among != NULL ? offer_candidates(&r, host) : offer_all(&r, host);
 	if (status == CF_OK)
@@ -307,14 +398,18 @@ void
 cf_score_items(const cf_model *model, const float *user, uint32_t first, size_t n, float *scores)
 {
 	cf_filter	filter = cf_filter_default();
+	float		part[CF_MAX_UNITS];
+	float		constant;
 	ranking		r;
 	size_t		j;
 
 	begin_ranking(&r, model, user, &filter, NULL);
+	use_net(&r, part);
+	constant = constant_score(&r);
 	score_logits(&r, first, n, scores);
 	for (j = 0; j < n; j++)
 		scores[j] = is_indifferent(&r) || model->items.n_ratings[first + j] == 0 ?
-			constant_score(&r) : cf_model_rating(model, scores[j]);
+			constant : cf_model_rating(model, scores[j]);
 }
 
 /*
@@ -349,31 +444,67 @@ struct cf_recommender
 	cf_batch	batch;
 	batch_user *users;			/* [batch_users] */
 	float	   *packed;			/* [batch_users][stride] factors, then 1 */
-	float	   *tiles;			/* [threads][block_users][TILE_ITEMS] */
+	float	   *tiles;			/* [threads][tile_floats()] */
 
 	uint32_t	chunk_first;	/* what the tasks that now run work at */
 	uint32_t	chunk_n;
 };
+
+/* Products and sums for an item of a user: the score's, and those of offering it. */
+static size_t
+work_of_item(const cf_recommender *recommender)
+{
+	const cf_model *model = recommender->model;
+	size_t		levels = 1;
+
+	while (levels < 64 && recommender->k >> levels > 0)
+		levels++;
+	return (model->net != NULL ? cf_net_work(model->net) : model->items.n_factors + 1) +
+		HEAP_WORK * levels;
+}
+
+/* Users and items of a task: those of a net are worked at tile by tile. */
+static void
+plan_tasks(cf_recommender *recommender)
+{
+	const cf_model *model = recommender->model;
+	size_t		work = work_of_item(recommender);
+	size_t		tile = model->net != NULL ? cf_net_items_at_once(model->net) : TILE_ITEMS;
+	size_t		users = model->net != NULL ? TASK_FLOPS / (2 * work * tile) : BLOCK_USERS;
+	size_t		chunk;
+
+	recommender->block_users = users < 1 ? 1 : users < BLOCK_USERS ? (uint32_t) users : BLOCK_USERS;
+	chunk = TASK_FLOPS / (2 * work * recommender->block_users);
+	recommender->chunk_items = (uint32_t) (chunk < tile ? tile :
+										   chunk > CF_MAX_ROWS ? CF_MAX_ROWS : chunk);
+}
+
+/* What a thread works with: a tile of products, or users' and items' parts. */
+static size_t
+tile_floats(const cf_recommender *recommender)
+{
+	const cf_net *net = recommender->model->net;
+
+	if (net == NULL)
+		return (size_t) recommender->block_users * TILE_ITEMS;
+	return (size_t) (recommender->block_users + CF_NET_ITEMS) * cf_net_part_width(net);
+}
 
 /* Sizes that follow from the model: users and items of a task and of a batch. */
 static void
 plan_batches(cf_recommender *recommender)
 {
 	uint32_t	n_threads = recommender->n_threads;
-	size_t		width = recommender->model->items.n_factors + 1;
 	size_t		users = (size_t) 4 * n_threads * BLOCK_USERS;
-	size_t		chunk = TASK_FLOPS / (2 * width * BLOCK_USERS);
 
-	recommender->block_users = BLOCK_USERS;
+	plan_tasks(recommender);
 	if (recommender->k > 0 && users > BATCH_ENTRIES / recommender->k)
 		users = BATCH_ENTRIES / recommender->k;
 	if (users < n_threads)
 		users = n_threads;
-	if (users < (size_t) n_threads * BLOCK_USERS)
+	if (users < (size_t) n_threads * recommender->block_users)
 		recommender->block_users = (uint32_t) (users / n_threads);
 	recommender->batch_users = (uint32_t) users;
-	recommender->chunk_items = (uint32_t) (chunk < TILE_ITEMS ? TILE_ITEMS :
-										   chunk > CF_MAX_ROWS ? CF_MAX_ROWS : chunk);
 }
 
 size_t
@@ -389,8 +520,7 @@ cf_recommender_memory(const cf_model *model, size_t k, uint32_t n_threads)
 	plan_batches(&r);
 	per_user = cf_size_add(per_user, cf_size_mul(r.k, sizeof(cf_scored)));
 	return cf_size_add(cf_size_mul(r.batch_users, per_user),
-					   cf_size_mul((size_t) n_threads * r.block_users,
-								   TILE_ITEMS * sizeof(float)));
+					   cf_size_mul(n_threads, tile_floats(&r) * sizeof(float)));
 }
 
 /* In double precision, so that no square vanishes or overflows. */
@@ -431,13 +561,12 @@ take_arrays(cf_recommender *r)
 {
 	cf_host    *host = r->host;
 	size_t		users = r->batch_users;
-	size_t		tile_rows = (size_t) r->n_threads * r->block_users;
 
 	if ((r->batch.n = cf_alloc(host, users, sizeof(size_t))) == NULL ||
 		(r->batch.best = cf_alloc(host, users, cf_size_mul(r->k, sizeof(cf_scored)))) == NULL ||
 		(r->users = cf_alloc(host, users, sizeof(batch_user))) == NULL ||
 		(r->packed = cf_alloc(host, users, r->model->items.stride * sizeof(float))) == NULL ||
-		(r->tiles = cf_alloc(host, tile_rows, TILE_ITEMS * sizeof(float))) == NULL)
+		(r->tiles = cf_alloc(host, r->n_threads, tile_floats(r) * sizeof(float))) == NULL)
 		return host->failure;
 	return CF_OK;
 }
@@ -526,6 +655,8 @@ begin_user(cf_recommender *r, uint32_t slot)
 	top->n = 0;
 	top->heap = r->batch.best + slot * r->k;
 	begin_ranking(&user_slot->ranking, r->model, user, &filter, top);
+	if (r->model->net != NULL)
+		return;
 	user_slot->slack = sgemm_slack(r, user, user_slot->ranking.bias);
 
 	memset(packed, 0, items->stride * sizeof(float));
@@ -577,7 +708,7 @@ score_block(void *context, size_t index, uint32_t thread)
 	const int	stride = (int) items->stride;
 	const float one = 1.0f;
 	const float zero = 0.0f;
-	float	   *tile = r->tiles + (size_t) thread * r->block_users * TILE_ITEMS;
+	float	   *tile = r->tiles + (size_t) thread * tile_floats(r);
 	uint32_t	first_user = (uint32_t) index * r->block_users;
 	uint32_t	left = r->batch.n_users - first_user;
 	const int	n_users = (int) (left < r->block_users ? left : r->block_users);
@@ -597,21 +728,55 @@ score_block(void *context, size_t index, uint32_t thread)
 	}
 }
 
-/* Task: what is left to do for one block of users when all items were seen. */
+/*
+ * The same task with a net: each user's part of the first layer is made once,
+ * each item's once for all users of the block.
+ */
 static void
-finish_block(void *context, size_t index, uint32_t thread)
+score_block_by_net(void *context, size_t index, uint32_t thread)
 {
 	cf_recommender *r = context;
-	uint32_t	slot = (uint32_t) index * r->block_users;
-	uint32_t	end = slot + r->block_users;
+	const cf_net *net = r->model->net;
+	const cf_kernels *kernels = r->model->kernels;
+	const size_t width = cf_net_part_width(net);
+	const uint32_t tile = (uint32_t) cf_net_items_at_once(net);
+	float	   *user_parts = r->tiles + (size_t) thread * tile_floats(r);
+	float	   *item_parts = user_parts + r->block_users * width;
+	batch_user *users = r->users + index * r->block_users;
+	uint32_t	left = r->batch.n_users - (uint32_t) index * r->block_users;
+	uint32_t	n_users = left < r->block_users ? left : r->block_users;
+	uint32_t	done;
+	uint32_t	u;
+
+	for (u = 0; u < n_users; u++)
+		cf_net_user_part(net, kernels, users[u].ranking.user, user_parts + u * width);
+	for (done = 0; done < r->chunk_n; done += tile)
+	{
+		uint32_t	first = r->chunk_first + done;
+		uint32_t	n = r->chunk_n - done < tile ? r->chunk_n - done : tile;
+		const float *rows[CF_NET_ITEMS];
+		float		logits[CF_NET_ITEMS];
+
+		point_at_rows(&r->model->items, first, n, rows);
+		cf_net_item_parts(net, kernels, rows, n, item_parts);
+		for (u = 0; u < n_users; u++)
+		{
+			cf_net_logits_of_parts(net, kernels, user_parts + u * width, item_parts, n, logits);
+			offer_logits(&users[u].ranking, first, n, logits);
+		}
+	}
+}
+
+/* Task: what is left to do for one user when all items were seen. */
+static void
+finish_user(void *context, size_t index, uint32_t thread)
+{
+	cf_recommender *r = context;
 
 	(void) thread;
-	for (; slot < end && slot < r->batch.n_users; slot++)
-	{
-		offer_constant(&r->users[slot].ranking);
-		cf_topk_sort(&r->users[slot].top);
-		r->batch.n[slot] = r->users[slot].top.n;
-	}
+	offer_constant(&r->users[index].ranking);
+	cf_topk_sort(&r->users[index].top);
+	r->batch.n[index] = r->users[index].top.n;
 }
 
 cf_status
@@ -634,10 +799,11 @@ cf_recommender_next(cf_recommender *r, cf_pool *pool, cf_batch *batch)
 	{
 		r->chunk_n = n_items - r->chunk_first < r->chunk_items ? n_items - r->chunk_first :
 			r->chunk_items;
-		status = cf_pool_run(pool, score_block, r, n_blocks);
+		status = cf_pool_run(pool, r->model->net != NULL ? score_block_by_net : score_block, r,
+							 n_blocks);
 	}
 	if (status == CF_OK)
-		status = cf_pool_run(pool, finish_block, r, n_blocks);
+		status = cf_pool_run(pool, finish_user, r, r->batch.n_users);
 	r->done += r->batch.n_users;
 	*batch = r->batch;
 	return status;

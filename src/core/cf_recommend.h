@@ -9,7 +9,8 @@
  *
  * A user is handed in as a row of factors and bias, so that one who is in no
  * table (a folded-in one) is served like any other; NULL is a cold user, for
- * whom the ladder of cf_model.h leaves the ranking by item bias.
+ * whom the ladder of cf_model.h leaves the ranking by item bias, or what a
+ * net makes of the mean user.
  */
 #ifndef CF_RECOMMEND_H
 #define CF_RECOMMEND_H
@@ -67,7 +68,8 @@ extern size_t cf_recommender_memory(const cf_model *model, size_t k, uint32_t n_
  * Recommend k items to each of the model's users, in blocks of users by
  * sgemm, on at most n_threads threads.  "seen", if not NULL, tells for each user row
  * which items to leave out; of the filter only min_ratings and min_score
- * count.  Nothing depends on the number of threads.
+ * count.  Nothing depends on the number of threads.  A model with a net needs
+ * no BLAS: each task scores its users one after another.
  */
 extern cf_status cf_recommender_create(const cf_model *model, cf_host *host, const cf_blas *blas,
 									   uint32_t n_threads, size_t k, const cf_seen *seen,

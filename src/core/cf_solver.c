@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cf_adam.h"
+#include "cf_mlp.h"
 #include "cf_solver.h"
 
 #define LEAST_BATCH			64
@@ -29,7 +30,7 @@ struct cf_training
 	double		best_loss;
 };
 
-static const cf_solver *const solvers[] = {&cf_adam};
+static const cf_solver *const solvers[] = {&cf_adam, &cf_mlp};
 
 const cf_solver *
 cf_solver_named(const char *name)
@@ -78,7 +79,11 @@ cf_training_memory(const cf_solver *solver, const cf_settings *settings,
 
 	bytes = cf_size_add(bytes, sides_memory(settings, n_users, n_items));
 	if (settings->keep_best)
+	{
 		bytes = cf_size_add(bytes, sides_memory(settings, n_users, n_items));
+		if (solver->start != NULL)
+			bytes = cf_size_add(bytes, cf_net_memory(&settings->net));
+	}
 	return cf_size_add(bytes, solver->memory(settings, n_users, n_items, n_train));
 }
 
@@ -117,13 +122,15 @@ make_sides(cf_model *model, const cf_settings *settings, const cf_ratings *ratin
 
 /* The model as it is before the first epoch. */
 static cf_status
-make_model(const cf_settings *settings, const cf_ratings *ratings, cf_model *model,
-		   void (*warm) (void *context, cf_model *model), void *context)
+make_model(const cf_solver *solver, const cf_settings *settings, const cf_ratings *ratings,
+		   cf_model *model, void (*warm) (void *context, cf_model *model), void *context)
 {
 	cf_status	status;
 
 	set_model(model, settings, ratings);
 	status = make_sides(model, settings, ratings);
+	if (status == CF_OK && solver->start != NULL)
+		status = solver->start(settings, model);
 	if (status == CF_OK)
 		status = cf_model_start(model, settings->seed, CF_ADAM_START);
 	if (status == CF_OK && warm != NULL)
@@ -150,13 +157,20 @@ prepare(const cf_solver *solver, const cf_settings *settings, cf_ratings *rating
 	return status;
 }
 
+/* Room for the best epoch's model; what the solver has beside embeddings is there. */
 static cf_status
 make_best(cf_training *training, const cf_settings *settings)
 {
+	const cf_net *net = training->model->net;
+	cf_status	status = CF_OK;
+
 	training->keep_best = settings->keep_best;
 	training->best_loss = INFINITY;
-	return settings->keep_best ?
-		make_sides(&training->best, settings, training->ratings) : CF_OK;
+	if (settings->keep_best)
+		status = make_sides(&training->best, settings, training->ratings);
+	if (settings->keep_best && status == CF_OK && net != NULL)
+		status = cf_net_create(training->model->host, &net->shape, &training->best.net);
+	return status;
 }
 
 cf_status
@@ -178,7 +192,7 @@ cf_training_begin(const cf_solver *solver, const cf_settings *settings,
 	new->model = model;
 	new->n_epochs = settings->n_epochs;
 	cf_model_init(&new->best, model->host);
-	status = make_model(settings, ratings, model, warm, context);
+	status = make_model(solver, settings, ratings, model, warm, context);
 	if (status == CF_OK)
 		status = make_best(new, settings);
 	if (status == CF_OK)
@@ -231,6 +245,8 @@ check_embeddings(const cf_model *model)
 
 	if (status == CF_OK)
 		status = check_side(model->host, &model->items);
+	if (status == CF_OK && model->net != NULL && !cf_net_is_sound(model->net))
+		status = CF_NOT_FINITE;
 	return status;
 }
 
@@ -248,6 +264,15 @@ swap_sides(cf_side *a, cf_side *b)
 
 	*a = *b;
 	*b = held;
+}
+
+static void
+restore_net(cf_net *net, const cf_net *from)
+{
+	if (net == NULL)
+		return;
+	memcpy(net->weights, from->weights, net->n_weights * sizeof(float));
+	cf_net_prepare(net);
 }
 
 /*
@@ -272,6 +297,7 @@ keep_if_best(cf_training *training, cf_epoch *report)
 	{
 		swap_sides(&training->model->users, &training->best.users);
 		swap_sides(&training->model->items, &training->best.items);
+		restore_net(training->model->net, training->best.net);
 	}
 	report->kept = training->best_epoch;
 	return status;

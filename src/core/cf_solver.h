@@ -19,6 +19,7 @@
 #ifndef CF_SOLVER_H
 #define CF_SOLVER_H
 
+#include "cf_blas.h"
 #include "cf_model.h"
 #include "cf_ratings.h"
 #include "cf_schedule.h"
@@ -26,8 +27,6 @@
 typedef struct cf_settings
 {
 	uint32_t	n_factors;
-	uint32_t	user_factors;	/* 0: n_factors.  A dot product needs as many */
-	uint32_t	item_factors;	/* on both sides */
 	uint32_t	n_epochs;
 	uint32_t	n_steps;		/* of the schedule; 0: those of n_epochs */
 	uint32_t	batch_size;		/* 0: the default; more than the training
@@ -41,15 +40,26 @@ typedef struct cf_settings
 	float		high;
 	bool		keep_best;		/* the epoch of lowest validation loss, not the
 								 * last one */
+
+	/* Of the neural model.  Its factors: 0 is n_factors, as for a dot product. */
+	cf_net_shape net;
+	double		dropout;		/* in [0, 1) */
+	const cf_blas *blas;
 } cf_settings;
 
 typedef struct cf_solver
 {
 	const char *name;
 
-	/* Bytes that begin() will take beside the model, for these sizes. */
+	/* Bytes that start() and begin() will take, for these sizes. */
 	size_t		(*memory) (const cf_settings *settings, uint32_t n_users,
 						   uint32_t n_items, size_t n_train);
+
+	/*
+	 * What the model has beside its embeddings, which have no values yet.
+	 * NULL: nothing.
+	 */
+	cf_status	(*start) (const cf_settings *settings, cf_model *model);
 
 	/* The model has its start; ratings->rows[0, n_train) may be reordered. */
 	cf_status	(*begin) (const cf_settings *settings, cf_ratings *ratings,
@@ -71,16 +81,16 @@ typedef struct cf_solver
 static inline uint32_t
 cf_user_factors(const cf_settings *settings)
 {
-	return settings->user_factors > 0 ? settings->user_factors : settings->n_factors;
+	return settings->net.user_factors > 0 ? settings->net.user_factors : settings->n_factors;
 }
 
 static inline uint32_t
 cf_item_factors(const cf_settings *settings)
 {
-	return settings->item_factors > 0 ? settings->item_factors : settings->n_factors;
+	return settings->net.item_factors > 0 ? settings->net.item_factors : settings->n_factors;
 }
 
-/* "adam"; NULL when there is none of that name. */
+/* "adam", "mlp"; NULL when there is none of that name. */
 extern const cf_solver *cf_solver_named(const char *name);
 
 /* The default batch: max(64, n_train / 1250), so that the number of steps is kept. */
@@ -108,7 +118,7 @@ extern size_t cf_training_memory(const cf_solver *solver, const cf_settings *set
  * Begin to fit "model" (initialised by cf_model_init, without rows) to frozen
  * ratings, whose training part may be reordered.  Checks the memory first;
  * when it fails the model is without rows again.  "warm", if not NULL, is called once the
- * embeddings have their random start, to put known ones in their place.
+ * embeddings and the net have their random start, to put known ones in their place.
  */
 extern cf_status cf_training_begin(const cf_solver *solver, const cf_settings *settings,
 								   cf_ratings *ratings, cf_model *model,

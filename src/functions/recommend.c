@@ -124,6 +124,7 @@ AddRecommended(FunctionCallInfo fcinfo, CachedModel *model, const float *user,
 		Datum		values[2];
 		bool		nulls[2] = {false};
 
+		CHECK_FOR_INTERRUPTS();
 		values[0] = IdDatum(type, model, ITEMS, top.heap[i].row);
 		values[1] = Float4GetDatum(top.heap[i].score);
 		AddResultRow(fcinfo, values, nulls);

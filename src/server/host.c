@@ -135,6 +135,12 @@ HostCheck(cf_host *host, cf_status status)
 					 errmsg("training diverged: the loss is no longer a finite number"),
 					 errhint("Lower lr_max, or give a y_range.")));
 			break;
+		case CF_BATCH_OF_ONE:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("batch normalization needs at least two ratings in a batch"),
+					 errhint("Raise batch_size, train on more ratings, or set batch_norm to false.")));
+			break;
 		case CF_NO_CONVERGENCE:
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_EXCEPTION),

@@ -146,6 +146,62 @@ check_any_at_least(const cf_kernels *kernels, size_t n)
 	return good;
 }
 
+/* Four rows are worked at together, some are left over: all the same bits. */
+static bool
+check_dense(const cf_kernels *kernels, size_t n, size_t count, size_t width, bool start, bool relu)
+{
+	float	   *weights = malloc((n * width + 1) * sizeof(float));
+	float	   *out = malloc((count * width + 1) * sizeof(float));
+	float	   *one = malloc((width + 1) * sizeof(float));
+	const float *rows[9];
+	uint64_t	counter = n + width;
+	bool		good = true;
+	size_t		r;
+	size_t		c;
+	size_t		j;
+
+	fill(n + 7, N);
+	for (j = 0; j < n * width; j++)
+		weights[j] = (float) (draw_unit(&counter) * 2 - 1);
+	for (r = 0; r < count; r++)
+		rows[r] = arrays[r % 5] + r;
+	out[count * width] = GUARD;
+	one[width] = GUARD;
+	kernels->dense(rows, count, n, weights, width, start ? arrays[5] : NULL, relu, out);
+	for (r = 0; r < count; r++)
+	{
+		kernels->dense(&rows[r], 1, n, weights, width, start ? arrays[5] : NULL, relu, one);
+		good = good && memcmp(one, out + r * width, width * sizeof(float)) == 0;
+		for (c = 0; c < width; c++)
+		{
+			double		sum = start ? arrays[5][c] : 0;
+
+			for (j = 0; j < n; j++)
+				sum += (double) rows[r][j] * weights[j * width + c];
+			good = good && fabs(out[r * width + c] - (relu ? fmax(sum, 0) : sum)) <
+				2e-6 * (1 + (double) n);
+		}
+	}
+	good = good && out[count * width] == GUARD && one[width] == GUARD;
+	free(weights);
+	free(out);
+	free(one);
+	return good;
+}
+
+static bool
+check_add_relu(const cf_kernels *kernels, size_t n)
+{
+	bool		good = true;
+	size_t		j;
+
+	fill(n + 5, n);
+	kernels->add_relu(arrays[0], arrays[1], arrays[2], n);
+	for (j = 0; j < n; j++)
+		good = good && arrays[2][j] == fmaxf(arrays[0][j] + arrays[1][j], 0.0f);
+	return good && arrays[2][n] == GUARD;
+}
+
 int
 main(void)
 {
@@ -161,6 +217,8 @@ main(void)
 		bool		adam = true;
 		bool		logits = true;
 		bool		any = true;
+		bool		dense = true;
+		size_t		count;
 
 		if (kernels == NULL)
 		{
@@ -174,7 +232,12 @@ main(void)
 			logits = logits && check_logits(kernels, n, n + 1 + n % 4, n % 6) &&
 				check_logits(kernels, n, n + 4 - n % 4, 9);
 			any = any && check_any_at_least(kernels, n);
+			for (count = 0; count <= 9 && n <= 70; count++)
+				dense = dense && check_dense(kernels, n, count, CF_DENSE_UNIT * (1 + n % 4),
+											 count % 2 == 0, n % 2 == 0);
+			dense = dense && check_add_relu(kernels, n);
 		}
+		OK(dense, "%s: dense, add_relu", kernels->name);
 		OK(linear, "%s: dot, axpy, axpby, axpy_pair", kernels->name);
 		OK(adam, "%s: adam_step", kernels->name);
 		OK(logits, "%s: logits", kernels->name);

@@ -41,6 +41,7 @@ typedef struct shape
 	bool		use_bias;
 	bool		use_range;
 	int			level;			/* of the kernels */
+	uint32_t	n_layers;		/* of a net; 0: none */
 } shape;
 
 static float
@@ -58,12 +59,13 @@ draw_parameter(uint64_t *counter, kind what)
 }
 
 static void
-fill_side(cf_side *side, cf_host *host, uint32_t n, const shape *s, uint64_t *counter)
+fill_side(cf_side *side, cf_host *host, uint32_t n, uint32_t n_factors, const shape *s,
+		  uint64_t *counter)
 {
 	uint32_t	row;
 	uint32_t	f;
 
-	if (cf_side_create(side, host, n, s->n_factors) != CF_OK)
+	if (cf_side_create(side, host, n, n_factors) != CF_OK)
 		abort();
 	for (row = 0; row < n; row++)
 	{
@@ -71,13 +73,39 @@ fill_side(cf_side *side, cf_host *host, uint32_t n, const shape *s, uint64_t *co
 
 		side->n_ratings[row] = s->kind == COLD || draw(counter) % 4 == 0 ? 0 :
 			(int64_t) (draw(counter) % 5) + 1;
-		for (f = 0; f < s->n_factors; f++)
+		for (f = 0; f < n_factors; f++)
 			parameters[f] = draw_parameter(counter, s->kind);
-		parameters[f] = s->use_bias ? draw_parameter(counter, s->kind) : 0.0f;
+		parameters[f] = s->use_bias && s->n_layers == 0 ? draw_parameter(counter, s->kind) : 0.0f;
 	}
 }
 
-/* A model that takes nothing of the host but its two sides. */
+/* A net that has been trained, to all appearance; of TIED ones most logits are equal. */
+static void
+make_net(cf_model *model, cf_host *host, const shape *s, uint64_t *counter)
+{
+	cf_net_shape shape = {.user_factors = model->users.n_factors,
+		.item_factors = model->items.n_factors, .n_layers = s->n_layers,
+	.batch_norm = s->use_bias};
+	uint32_t	l;
+	uint32_t	j;
+
+	for (l = 0; l < s->n_layers; l++)
+		shape.layers[l] = 1 + (uint32_t) (draw(counter) % 40);
+	if (cf_net_create(host, &shape, &model->net) != CF_OK)
+		abort();
+	cf_net_start(model->net, *counter);
+	for (l = 0; l < s->n_layers && s->use_bias; l++)
+		for (j = 0; j < shape.layers[l]; j++)
+		{
+			model->net->layers[l].gamma[j] = (float) (draw_unit(counter) * 2 - 0.5);
+			model->net->layers[l].beta[j] = (float) draw_unit(counter);
+			model->net->layers[l].mean[j] = (float) draw_unit(counter);
+			model->net->layers[l].variance[j] = (float) draw_unit(counter);
+		}
+	model->use_bias = false;
+}
+
+/* A model that takes nothing of the host but its two sides and its net. */
 static void
 make_model(cf_model *model, cf_host *host, const shape *s, uint64_t counter)
 {
@@ -88,8 +116,11 @@ make_model(cf_model *model, cf_host *host, const shape *s, uint64_t counter)
 	model->low = 0.5f;
 	model->high = 5.5f;
 	model->mean_rating = 3.3;
-	fill_side(&model->users, host, s->n_users, s, &counter);
-	fill_side(&model->items, host, s->n_items, s, &counter);
+	fill_side(&model->users, host, s->n_users, s->n_factors, s, &counter);
+	fill_side(&model->items, host, s->n_items, s->n_layers == 0 ? s->n_factors :
+			  s->n_factors % 7 + 1, s, &counter);
+	if (s->n_layers > 0)
+		make_net(model, host, s, &counter);
 	cf_model_settle(model);
 }
 
@@ -306,13 +337,19 @@ test_level(int level)
 	for (n_factors = 1; n_factors <= 70; n_factors++)
 		for (what = 0; what < KINDS * 4; what++)
 			test_shape((shape) {5, item_counts[(n_factors + (uint32_t) what) % 5], n_factors,
-					   (kind) (what % KINDS), what / KINDS % 2 == 1, what / KINDS / 2 == 1, level},
-					   &best, &scores);
+					   (kind) (what % KINDS), what / KINDS % 2 == 1, what / KINDS / 2 == 1, level,
+					   0}, &best, &scores);
 	/* more items than are scored at once, and the most factors */
 	for (what = 0; what < KINDS * 4; what++)
 		test_shape((shape) {5, 2500, 9, (kind) (what % KINDS), what / KINDS % 2 == 1,
-				   what / KINDS / 2 == 1, level}, &best, &scores);
-	test_shape((shape) {5, 60, CF_MAX_FACTORS, SMOOTH, true, true, level}, &best, &scores);
+				   what / KINDS / 2 == 1, level, 0}, &best, &scores);
+	test_shape((shape) {5, 60, CF_MAX_FACTORS, SMOOTH, true, true, level, 0}, &best, &scores);
+	for (n_factors = 1; n_factors <= 40; n_factors++)
+		for (what = 0; what < KINDS * 4; what++)
+			test_shape((shape) {5, item_counts[(n_factors + (uint32_t) what) % 5], n_factors,
+					   (kind) (what % KINDS), what / KINDS % 2 == 1, what / KINDS / 2 == 1, level,
+					   n_factors % 3 + 1}, &best, &scores);
+	test_shape((shape) {5, 2500, 9, SMOOTH, true, true, level, 2}, &best, &scores);
 	OK(best, "%s: the best items", cf_kernels_level(level)->name);
 	OK(scores, "%s: the items' scores", cf_kernels_level(level)->name);
 }
@@ -321,7 +358,7 @@ test_level(int level)
 static void
 make_overflow(cf_model *model, cf_host *host, bool use_range)
 {
-	shape		s = {20, 300, 6, TIED, true, use_range, 0};
+	shape		s = {20, 300, 6, TIED, true, use_range, 0, 0};
 	uint32_t	row;
 	uint32_t	f;
 
@@ -510,9 +547,11 @@ test_all_level(int level, cf_pool *pool)
 		{
 			shape		s = {user_counts[(n_factors + (uint32_t) what) % 4],
 				item_counts[(n_factors + (uint32_t) what) % 5], n_factors, (kind) (what % KINDS),
-			what / KINDS % 2 == 1, what / KINDS / 2 == 1, level};
+			what / KINDS % 2 == 1, what / KINDS / 2 == 1, level, 0};
 
 			counter = n_factors * 100 + (uint64_t) what;
+			right = right && all_of_shape(s, pool, counter, draw_k(&counter, s.n_items), 1);
+			s.n_layers = n_factors % 3 + 1;
 			right = right && all_of_shape(s, pool, counter, draw_k(&counter, s.n_items), 1);
 		}
 	OK(right, "%s, %u threads: all users as one by one", cf_kernels_level(level)->name,
@@ -525,15 +564,17 @@ test_all_large(cf_pool *pool)
 {
 	unsigned	n = cf_pool_threads(pool);
 
-	OK(all_of_shape((shape) {300 * n + 33, 700, 3, TIED, true, true, 0}, pool, 1, 5, 29),
+	OK(all_of_shape((shape) {300 * n + 33, 700, 3, TIED, true, true, 0, 0}, pool, 1, 5, 29),
 	   "several batches, %u threads", n);
-	OK(all_of_shape((shape) {67, 5000, 10, SMOOTH, true, false, 0}, pool, 2, 10, 5),
+	OK(all_of_shape((shape) {67, 5000, 10, SMOOTH, true, false, 0, 0}, pool, 2, 10, 5),
 	   "several tiles, %u threads", n);
-	OK(all_of_shape((shape) {67, 5000, 10, TIED, false, true, 0}, pool, 9, 6000, 23),
+	OK(all_of_shape((shape) {67, 5000, 10, TIED, false, true, 0, 0}, pool, 9, 6000, 23),
 	   "several tiles, all items, %u threads", n);
-	OK(all_of_shape((shape) {10, 4500, CF_MAX_FACTORS, SMOOTH, true, true, 0}, pool, 3, 10, 3),
+	OK(all_of_shape((shape) {10, 4500, CF_MAX_FACTORS, SMOOTH, true, true, 0, 0}, pool, 3, 10, 3),
 	   "several chunks, %u threads", n);
-	OK(all_of_shape((shape) {66, 70000, 1, SMOOTH, true, true, 0}, pool, 4, 70000, 29),
+	OK(all_of_shape((shape) {67, 5000, 40, SMOOTH, true, true, 1, 3}, pool, 5, 10, 11),
+	   "a net: several batches and chunks, %u threads", n);
+	OK(all_of_shape((shape) {66, 70000, 1, SMOOTH, true, true, 0, 0}, pool, 4, 70000, 29),
 	   "so many each that a batch is less than a block, %u threads", n);
 }
 
@@ -545,7 +586,7 @@ test_all_large(cf_pool *pool)
 static void
 test_all_rounding(cf_pool *pool, float scale, bool use_bias, const char *what)
 {
-	shape		s = {40, 600, 33, SMOOTH, use_bias, false, CF_KERNEL_LEVELS};
+	shape		s = {40, 600, 33, SMOOTH, use_bias, false, CF_KERNEL_LEVELS, 0};
 	uint64_t	counter = 8;
 	bool		right = true;
 	cf_host		host;
@@ -601,9 +642,9 @@ test_all_overflow(cf_pool *pool, bool use_range)
  * What fails and what is stopped
  */
 static void
-test_stop(void)
+test_stop(uint32_t n_layers)
 {
-	shape		s = {3, 5000, 4, SMOOTH, true, true, 0};
+	shape		s = {3, 5000, 4, SMOOTH, true, true, 0, n_layers};
 	cf_filter	filter = cf_filter_default();
 	uint32_t	rows[5000];
 	test_host	test;
@@ -632,7 +673,7 @@ test_stop(void)
 			status = cf_recommend(&model, &test.host, cf_side_row(&model.users, 1), &filter, &top);
 			good = good && (status == CF_OK || status == CF_STOPPED);
 			stops += status == CF_STOPPED;
-		} while (status != CF_OK && test.stop_at < 100);
+		} while (status != CF_OK && test.stop_at < 200);
 	}
 	OK(good && stops >= 8, "one user: stops at each of %ld polls", stops);
 	cf_topk_release(&test.host, &top);
@@ -641,9 +682,9 @@ test_stop(void)
 }
 
 static void
-test_all_failures(uint32_t n_threads)
+test_all_failures(uint32_t n_threads, uint32_t n_layers)
 {
-	shape		s = {300, 3000, 5, SMOOTH, true, true, 0};
+	shape		s = {300, 3000, 5, SMOOTH, true, true, 0, n_layers};
 	test_host	test;
 	cf_model	model;
 	cf_pool    *pool;
@@ -739,15 +780,17 @@ main(void)
 			OK(true, "level %d # SKIP not on this CPU", level);
 	test_overflow(true);
 	test_overflow(false);
-	test_stop();
+	test_stop(0);
+	test_stop(2);
 	if (!load_blas())
 		OK(true, "all users # SKIP no libopenblas.so.0");
 	else
 	{
 		test_all_users(1);
 		test_all_users(3);
-		test_all_failures(1);
-		test_all_failures(2);
+		test_all_failures(1, 0);
+		test_all_failures(2, 0);
+		test_all_failures(2, 2);
 	}
 	return tap_done();
 }
