@@ -48,7 +48,11 @@ CREATE TYPE collab.model AS (
 	elapsed double precision[],		-- seconds, one an epoch
 	weights real[],					-- of a neural model, in the current row alone
 	format smallint,				-- of this row and the embedding tables
-	best_epoch integer				-- the one that was kept; NULL: the last
+	best_epoch integer,				-- the one that was kept; NULL: the last
+	user_factors integer,			-- of a neural model, in place of n_factors
+	item_factors integer,
+	layers integer[],
+	batch_norm boolean
 );
 COMMENT ON TYPE collab.model IS 'row of a model''s head table: one training (generation) of the model';
 
@@ -75,13 +79,19 @@ CREATE FUNCTION collab.train(
 	div_final double precision DEFAULT 1e5,
 	mom_low double precision DEFAULT 0.85,
 	mom_high double precision DEFAULT 0.95,
+	use_nn boolean DEFAULT false,
+	layers integer[] DEFAULT NULL,
+	user_factors integer DEFAULT NULL,
+	item_factors integer DEFAULT NULL,
+	batch_norm boolean DEFAULT true,
+	dropout double precision DEFAULT 0,
 	keep_best boolean DEFAULT false,
 	verbose boolean DEFAULT true,
 	replace boolean DEFAULT false)
 RETURNS TABLE (epoch integer, train_loss double precision, valid_loss double precision, elapsed interval)
 AS 'MODULE_PATHNAME', 'collab_train'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 5;
-COMMENT ON FUNCTION collab.train(text, regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, boolean, boolean, boolean)
+COMMENT ON FUNCTION collab.train(text, regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, boolean, integer[], integer, integer, boolean, double precision, boolean, boolean, boolean)
 IS 'train a model on a ratings table and store it as tables of embeddings; returns the losses of each epoch';
 
 CREATE FUNCTION collab.lr_find(
@@ -103,6 +113,12 @@ CREATE FUNCTION collab.lr_find(
 	div_final double precision DEFAULT 1e5,
 	mom_low double precision DEFAULT 0.85,
 	mom_high double precision DEFAULT 0.95,
+	use_nn boolean DEFAULT false,
+	layers integer[] DEFAULT NULL,
+	user_factors integer DEFAULT NULL,
+	item_factors integer DEFAULT NULL,
+	batch_norm boolean DEFAULT true,
+	dropout double precision DEFAULT 0,
 	keep_best boolean DEFAULT false,
 	verbose boolean DEFAULT true,
 	start_lr double precision DEFAULT 1e-7,
@@ -111,7 +127,7 @@ CREATE FUNCTION collab.lr_find(
 RETURNS TABLE (step integer, lr double precision, loss double precision, smoothed double precision, suggested boolean)
 AS 'MODULE_PATHNAME', 'collab_lr_find'
 LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 100;
-COMMENT ON FUNCTION collab.lr_find(regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, boolean, boolean, double precision, double precision, integer)
+COMMENT ON FUNCTION collab.lr_find(regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, boolean, integer[], integer, integer, boolean, double precision, boolean, boolean, double precision, double precision, integer)
 IS 'learning-rate range test: the loss of each step while the rate rises, and the rate that it suggests for lr_max';
 
 CREATE PROCEDURE collab.retrain(

@@ -74,6 +74,8 @@ RankByBias(FunctionCallInfo fcinfo, Side side, int id_type, int lowest)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("model \"%s\" has no biases", model->name),
+				 model->model.net != NULL ?
+				 errhint("It is neural: train a model without use_nn.") :
 				 errhint("Train it with use_bias => true.")));
 
 	rows = CachedRowsOf(model, side);

@@ -235,6 +235,12 @@ collab_explain(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		return (Datum) 0;
 	model = CachedModelGet(fcinfo->flinfo, PG_GETARG_OID(0), NEED_USER | NEED_ITEMS);
+	if (model->model.net != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("model \"%s\" is neural: its predictions have no parts that add up",
+						model->name),
+				 errhint("Train a model without use_nn.")));
 	n_components = PG_ARGISNULL(3) ? 0 : ComponentsArgument(fcinfo, 3, model);
 	explanation.model = model;
 	explanation.terms = palloc((model->model.items.n_factors + OTHER_TERMS) * sizeof(Term));

@@ -162,7 +162,7 @@ CheckAndDescribe(HeadRow *row, const EmbeddingTable *table, const char *name)
 	cf_side		side;
 	cf_dict    *dict;
 
-	EmbeddingsRead(table, HeadFactors(row, name), host, &side, &dict);
+	EmbeddingsRead(table, HeadFactors(row, table->side, name), host, &side, &dict);
 	DescribeSide(row, table->side, &side, host);
 	MemoryContextDelete(context);
 }

@@ -45,13 +45,13 @@ typedef struct AskedUsers
 	cf_host    *host;			/* NULL before the first */
 	int64		n_read;			/* users looked up, since the entry was made */
 	int64		n_all;			/* users of the model */
-	int			n_factors;
 } AskedUsers;
 
 typedef struct CacheEntry
 {
 	CachedModel model;			/* first, so that one is the other */
 	AskedUsers	asked;
+	int			n_factors[2];	/* of users and items */
 	dlist_node	node;			/* in "entries", if shared */
 	MemoryContext context;
 	Oid			head;
@@ -260,11 +260,12 @@ MakeEntry(Relation head, const HeadRow *row)
 	entry->model.host = HostCreate(context, SIZE_MAX);
 	entry->model.users.table = HeadOid(row, HEAD_USERS);
 	entry->model.items.table = HeadOid(row, HEAD_ITEMS);
-	entry->asked.n_factors = HeadInt32(row, HEAD_N_FACTORS, 0);
+	entry->n_factors[USERS] = HeadFactors(row, USERS, entry->model.name);
+	entry->n_factors[ITEMS] = HeadFactors(row, ITEMS, entry->model.name);
 	entry->asked.n_all = HeadInt64(row, HEAD_N_USERS, 0);
 	entry->model.users.prior = PriorFromHead(row, USERS, context);
 	entry->model.items.prior = PriorFromHead(row, ITEMS, context);
-	ModelFromHead(row, entry->model.host, &entry->model.model);
+	ModelFromHead(row, entry->model.name, entry->model.host, &entry->model.model);
 	entry->model.source = SourceRemembered(row, context);
 	return entry;
 }
@@ -317,7 +318,7 @@ PrepareAskedUsers(CacheEntry *entry)
 	asked->host = HostCreate(context, SIZE_MAX);
 	HostCheck(asked->host, cf_dict_create(asked->host, asked->table.key_type.kind,
 										  &entry->model.users.dict));
-	HostCheck(asked->host, cf_side_create(users, asked->host, 0, asked->n_factors));
+	HostCheck(asked->host, cf_side_create(users, asked->host, 0, entry->n_factors[USERS]));
 	users->mean_bias = mean_bias;
 }
 
@@ -334,7 +335,7 @@ LoadSide(CacheEntry *entry, const EmbeddingTable *table)
 	cf_side		loaded = {0};
 	cf_dict    *dict;
 
-	EmbeddingsRead(table, entry->asked.n_factors, entry->model.host, &loaded, &dict);
+	EmbeddingsRead(table, entry->n_factors[table->side], entry->model.host, &loaded, &dict);
 	loaded.mean_bias = side->mean_bias;
 	if (table->side == USERS)
 		ForgetAskedUsers(entry);

@@ -31,11 +31,31 @@ DescribeSide(HeadRow *row, Side side, const cf_side *embeddings, cf_host *host)
 	HeadSet(row, side == USERS ? HEAD_N_USERS : HEAD_N_ITEMS, Int64GetDatum(embeddings->n_rows));
 	HeadSet(row, side == USERS ? HEAD_MEAN_USER_BIAS : HEAD_MEAN_ITEM_BIAS,
 			Float8GetDatum(prior.mean_bias));
-	HeadSet(row, side == USERS ? HEAD_USER_PRIOR : HEAD_ITEM_PRIOR, Float8ArrayDatum(values, n));
+	if (!HeadHasNet(row))
+		HeadSet(row, side == USERS ? HEAD_USER_PRIOR : HEAD_ITEM_PRIOR, Float8ArrayDatum(values, n));
+}
+
+static cf_net *
+NetFromHead(const HeadRow *row, const char *name, cf_host *host)
+{
+	cf_net_shape shape = HeadNetShape(row);
+	size_t		n;
+	const float4 *weights = HeadWeights(row, &n);
+	cf_net	   *net;
+
+	HostCheck(host, cf_net_create(host, &shape, &net));
+	memcpy(net->weights, weights, n * sizeof(float4));
+	if (!cf_net_is_sound(net))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("weights of neural model \"%s\" are damaged", name),
+				 errhint("Train the model again with collab.train(..., replace => true).")));
+	cf_net_prepare(net);
+	return net;
 }
 
 void
-ModelFromHead(const HeadRow *row, cf_host *host, cf_model *model)
+ModelFromHead(const HeadRow *row, const char *name, cf_host *host, cf_model *model)
 {
 	cf_model_init(model, host);
 	model->use_bias = HeadBool(row, HEAD_USE_BIAS, true);
@@ -43,6 +63,8 @@ ModelFromHead(const HeadRow *row, cf_host *host, cf_model *model)
 	model->mean_rating = HeadFloat8(row, HEAD_MEAN_RATING, 0);
 	model->users.mean_bias = HeadFloat8(row, HEAD_MEAN_USER_BIAS, 0);
 	model->items.mean_bias = HeadFloat8(row, HEAD_MEAN_ITEM_BIAS, 0);
+	if (HeadHasNet(row))
+		model->net = NetFromHead(row, name, host);
 }
 
 cf_prior *

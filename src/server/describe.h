@@ -11,12 +11,15 @@
 
 /*
  * Write what the row tells of a side's embeddings: their number, the mean
- * bias and the prior.  Values go to the current context.
+ * bias and the prior, which a neural model has no use for.  Values go to the current context.
  */
 extern void DescribeSide(HeadRow *row, Side side, const cf_side *embeddings, cf_host *host);
 
-/* The model that a checked row tells of, without embeddings. */
-extern void ModelFromHead(const HeadRow *row, cf_host *host, cf_model *model);
+/*
+ * The model that a checked row tells of, without embeddings; "name" is for the
+ * error (55000) that damaged weights get.
+ */
+extern void ModelFromHead(const HeadRow *row, const char *name, cf_host *host, cf_model *model);
 
 /*
  * The prior of a row that is folded in on a side, in "context".  NULL where

@@ -25,6 +25,16 @@
 #define FIRST_RATINGS	1024
 
 static void
+RequireDotProduct(bool has_net, const char *model)
+{
+	if (has_net)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("model \"%s\" is neural: nobody can be folded in", model),
+				 errhint("Retrain it, or train a model without use_nn.")));
+}
+
+static void
 RequirePrior(const cf_prior *prior, Side side, const char *model)
 {
 	if (prior == NULL)
@@ -53,6 +63,7 @@ FoldInUser(const CachedModel *model, const uint32 *rows, const float4 *values, s
 	cf_host    *host = HostCreate(CurrentMemoryContext, SIZE_MAX);
 	size_t		n_used = 0;
 
+	RequireDotProduct(model->model.net != NULL, model->name);
 	RequirePrior(model->users.prior, USERS, model->name);
 	for (size_t i = 0; i < n; i++)
 		n_used += cf_fold_uses(&model->model, items, rows[i]);
@@ -156,17 +167,16 @@ static void
 ReadModel(NewRows *new, const ModelTables *tables, const HeadRow *row)
 {
 	cf_model   *model = &new->model;
-	int			n_factors = HeadFactors(row, new->name);
 	float8		mean_bias[2];
 	cf_dict    *dicts[2];
 
 	new->prior = PriorFromHead(row, new->side, CurrentMemoryContext);
 	RequirePrior(new->prior, new->side, new->name);
-	ModelFromHead(row, new->host, model);
+	ModelFromHead(row, new->name, new->host, model);
 	mean_bias[USERS] = model->users.mean_bias;
 	mean_bias[ITEMS] = model->items.mean_bias;
-	EmbeddingsRead(&tables->users, n_factors, new->host, &model->users, &dicts[USERS]);
-	EmbeddingsRead(&tables->items, n_factors, new->host, &model->items, &dicts[ITEMS]);
+	EmbeddingsRead(&tables->users, HeadFactors(row, USERS, new->name), new->host, &model->users, &dicts[USERS]);
+	EmbeddingsRead(&tables->items, HeadFactors(row, ITEMS, new->name), new->host, &model->items, &dicts[ITEMS]);
 	model->users.mean_bias = mean_bias[USERS];
 	model->items.mean_bias = mean_bias[ITEMS];
 
@@ -260,6 +270,7 @@ AddRows(NewRows *new, ModelTables *tables, HeadRow *row)
 	uint32		n_known;
 
 	HeadCheck(row, new->name);
+	RequireDotProduct(HeadHasNet(row), new->name);
 	FindSplit(new, row);
 	OpenSource(&source, row, tables, new->name);
 	ReadModel(new, tables, row);

@@ -11,6 +11,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "storage/shmem.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -69,6 +70,10 @@ static const HeadColumnType head_columns[HEAD_COLUMNS] = {
 	{"weights", FLOAT4ARRAYOID},
 	{"format", INT2OID},
 	{"best_epoch", INT4OID},
+	{"user_factors", INT4OID},
+	{"item_factors", INT4OID},
+	{"layers", INT4ARRAYOID},
+	{"batch_norm", BOOLOID},
 };
 
 void
@@ -170,6 +175,21 @@ Float8ArrayDatum(const float8 *values, int n)
 							   sizeof(float8), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 	pfree(elements);
 	pfree(nulls);
+	return PointerGetDatum(array);
+}
+
+Datum
+Float4ArrayDatum(const float4 *values, size_t n)
+{
+	Size		size = add_size(ARR_OVERHEAD_NONULLS(1), mul_size(n, sizeof(float4)));
+	ArrayType  *array = palloc0(size);
+
+	SET_VARSIZE(array, size);
+	array->ndim = 1;
+	array->elemtype = FLOAT4OID;
+	ARR_DIMS(array)[0] = (int) n;
+	ARR_LBOUND(array)[0] = 1;
+	memcpy(ArrayData(array), values, n * sizeof(float4));
 	return PointerGetDatum(array);
 }
 
@@ -286,13 +306,70 @@ BadHead(const char *name, const char *column)
 }
 
 int
-HeadFactors(const HeadRow *row, const char *name)
+HeadFactors(const HeadRow *row, Side side, const char *name)
 {
-	int32		n_factors = HeadInt32(row, HEAD_N_FACTORS, 0);
+	HeadColumn	column = !HeadHasNet(row) ? HEAD_N_FACTORS :
+		side == USERS ? HEAD_USER_FACTORS : HEAD_ITEM_FACTORS;
+	int32		n_factors = HeadInt32(row, column, 0);
 
 	if (n_factors < 1 || n_factors > CF_MAX_FACTORS)
-		BadHead(name, "n_factors");
+		BadHead(name, head_columns[column].name);
 	return n_factors;
+}
+
+bool
+HeadHasNet(const HeadRow *row)
+{
+	return !row->nulls[HEAD_LAYERS];
+}
+
+/* What is not there, or too much, is 0: no valid shape. */
+cf_net_shape
+HeadNetShape(const HeadRow *row)
+{
+	ArrayType  *layers = DatumGetArrayTypeP(row->values[HEAD_LAYERS]);
+	int			n = ArrayGetNItems(ARR_NDIM(layers), ARR_DIMS(layers));
+	cf_net_shape shape = {0};
+
+	shape.user_factors = (uint32) HeadInt32(row, HEAD_USER_FACTORS, 0);
+	shape.item_factors = (uint32) HeadInt32(row, HEAD_ITEM_FACTORS, 0);
+	shape.batch_norm = HeadBool(row, HEAD_BATCH_NORM, true);
+	if (n > CF_MAX_LAYERS || array_contains_nulls(layers))
+		return shape;
+	shape.n_layers = (uint32) n;
+	for (int i = 0; i < n; i++)
+		shape.layers[i] = (uint32) ((int32 *) ArrayData(layers))[i];
+	return shape;
+}
+
+const float4 *
+HeadWeights(const HeadRow *row, size_t *n)
+{
+	ArrayType  *weights;
+
+	*n = 0;
+	if (row->nulls[HEAD_WEIGHTS])
+		return NULL;
+	weights = DatumGetArrayTypeP(row->values[HEAD_WEIGHTS]);
+	if (array_contains_nulls(weights))
+		return NULL;
+	*n = (size_t) ArrayGetNItems(ARR_NDIM(weights), ARR_DIMS(weights));
+	return ArrayData(weights);
+}
+
+static void
+CheckNet(const HeadRow *row, const char *name)
+{
+	cf_net_shape shape;
+	size_t		n;
+
+	if (!HeadHasNet(row))
+		return;
+	shape = HeadNetShape(row);
+	if (!cf_net_shape_is_valid(&shape))
+		BadHead(name, "layers");
+	if (HeadWeights(row, &n) == NULL || n != cf_net_size(&shape))
+		BadHead(name, "weights");
 }
 
 /* Two variances and the mean factors; NULL where an older version wrote the row. */
@@ -327,7 +404,9 @@ HeadCheck(const HeadRow *row, const char *name)
 				 errhint("Update the extension's library.")));
 	if (format < 1)
 		BadHead(name, "format");
-	(void) HeadFactors(row, name);
+	(void) HeadFactors(row, USERS, name);
+	(void) HeadFactors(row, ITEMS, name);
+	CheckNet(row, name);
 	if (row->nulls[HEAD_STAMP])
 		BadHead(name, "stamp");
 	for (int i = 0; i < (int) lengthof(finite); i++)
@@ -462,6 +541,17 @@ HeadDeleteDead(Relation head)
 
 	if (SPI_execute(query, false, 0) < 0)
 		elog(ERROR, "could not delete unfinished trainings from a model's head");
+}
+
+void
+HeadForgetWeights(Relation head, int64 generation)
+{
+	char	   *query = psprintf("UPDATE ONLY %s SET weights = NULL WHERE weights IS NOT NULL "
+								 "AND generation OPERATOR(pg_catalog.<>) " INT64_FORMAT,
+								 QualifiedName(RelationGetRelid(head)), generation);
+
+	if (SPI_execute(query, false, 0) < 0)
+		elog(ERROR, "could not forget weights in a model's head");
 }
 
 int64

@@ -11,6 +11,14 @@
 
 #include "utils/relcache.h"
 
+#include "core/cf_net.h"
+
+typedef enum Side
+{
+	USERS,
+	ITEMS
+} Side;
+
 typedef enum HeadColumn
 {
 	HEAD_GENERATION,
@@ -48,6 +56,10 @@ typedef enum HeadColumn
 	HEAD_WEIGHTS,
 	HEAD_FORMAT,
 	HEAD_BEST_EPOCH,
+	HEAD_USER_FACTORS,
+	HEAD_ITEM_FACTORS,
+	HEAD_LAYERS,
+	HEAD_BATCH_NORM,
 	HEAD_COLUMNS
 } HeadColumn;
 
@@ -92,8 +104,19 @@ extern Oid	HeadTypeOid(void);
  */
 extern void HeadCheck(const HeadRow *row, const char *name);
 
-/* The number of factors, which is checked in the same way. */
-extern int	HeadFactors(const HeadRow *row, const char *name);
+/* The number of a side's factors, which is checked in the same way. */
+extern int	HeadFactors(const HeadRow *row, Side side, const char *name);
+
+/* Is it the row of a neural model? */
+extern bool HeadHasNet(const HeadRow *row);
+
+/* A neural model's shape and weights; they fit one another. */
+extern cf_net_shape HeadNetShape(const HeadRow *row);
+extern const float4 *HeadWeights(const HeadRow *row, size_t *n);
+extern Datum Float4ArrayDatum(const float4 *values, size_t n);
+
+/* Weights are kept in the current row alone: those of other generations go. */
+extern void HeadForgetWeights(Relation head, int64 generation);
 
 /* The row as a value of type collab.model. */
 extern Datum HeadRowDatum(const HeadRow *row);

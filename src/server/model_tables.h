@@ -14,12 +14,6 @@
 #include "server/head.h"
 #include "server/keytype.h"
 
-typedef enum Side
-{
-	USERS,
-	ITEMS
-} Side;
-
 /* "user" and "item", for names and messages. */
 extern const char *SideName(Side side);
 

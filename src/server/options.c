@@ -19,6 +19,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
+#include "server/blas.h"
 #include "server/compat.h"
 #include "server/options.h"
 
@@ -28,8 +29,9 @@ typedef enum OptionKind
 	OPTION_BIGINT,				/* int64 */
 	OPTION_REAL,				/* float8 */
 	OPTION_BOOLEAN,
-	OPTION_BATCH,				/* int32, NULL as 0 */
-	OPTION_RANGE				/* y_range */
+	OPTION_OPTIONAL,			/* int32, NULL as 0 */
+	OPTION_RANGE,				/* y_range */
+	OPTION_LAYERS				/* layers; NULL as none */
 } OptionKind;
 
 typedef struct Option
@@ -54,7 +56,7 @@ static const Option option_table[] = {
 	{"n_epochs", OPTION_INTEGER, AT(n_epochs), 5, 1, 100000, "between 1 and 100000"},
 	{"lr_max", OPTION_REAL, AT(lr_max), 5e-3, ABOVE_0, 1000, "greater than 0 and at most 1000"},
 	{"wd", OPTION_REAL, AT(wd), 0.1, 0, 1000, "between 0 and 1000"},
-	{"batch_size", OPTION_BATCH, AT(batch_size), 0, 1, INT_MAX, "at least 1, or NULL"},
+	{"batch_size", OPTION_OPTIONAL, AT(batch_size), 0, 1, INT_MAX, "at least 1, or NULL"},
 	{"valid_pct", OPTION_REAL, AT(valid_pct), 0.2, 0, BELOW_1, "at least 0 and less than 1"},
 	{"seed", OPTION_BIGINT, AT(seed), 42, 0, 0, NULL},
 	{"y_range", OPTION_RANGE, 0, 0, 0, 0, NULL},
@@ -64,6 +66,12 @@ static const Option option_table[] = {
 	{"div_final", OPTION_REAL, AT(div_final), 1e5, ABOVE_0, 1e30, "greater than 0 and at most 1e30"},
 	{"mom_low", OPTION_REAL, AT(mom_low), 0.85, 0, BELOW_1, "at least 0 and less than 1"},
 	{"mom_high", OPTION_REAL, AT(mom_high), 0.95, 0, BELOW_1, "at least 0 and less than 1"},
+	{"use_nn", OPTION_BOOLEAN, AT(use_nn), false, 0, 0, NULL},
+	{"layers", OPTION_LAYERS, AT(layers), 0, 1, CF_MAX_UNITS, "one to eight sizes between 1 and 4096, or NULL"},
+	{"user_factors", OPTION_OPTIONAL, AT(user_factors), 0, 1, CF_MAX_FACTORS, "between 1 and 1024, or NULL"},
+	{"item_factors", OPTION_OPTIONAL, AT(item_factors), 0, 1, CF_MAX_FACTORS, "between 1 and 1024, or NULL"},
+	{"batch_norm", OPTION_BOOLEAN, AT(batch_norm), true, 0, 0, NULL},
+	{"dropout", OPTION_REAL, AT(dropout), 0, 0, BELOW_1, "at least 0 and less than 1"},
 	{"keep_best", OPTION_BOOLEAN, AT(keep_best), false, 0, 0, NULL},
 	{"verbose", OPTION_BOOLEAN, AT(verbose), true, 0, 0, NULL},
 };
@@ -127,12 +135,49 @@ SetRangeFromArray(TrainOptions *options, ArrayType *array)
 	SetRange(options, n, values);
 }
 
+/* Sizes of layers; what comes of JSON may be no whole numbers. */
+static void
+SetLayers(TrainOptions *options, const Option *option, int n, const float8 *values)
+{
+	if (n < 1 || n > CF_MAX_LAYERS)
+		BadOption(option);
+	for (int i = 0; i < n; i++)
+	{
+		/* written so that NaN fails */
+		if (!(values[i] >= option->least && values[i] <= option->greatest) ||
+			values[i] != floor(values[i]))
+			BadOption(option);
+		options->layers[i] = (int32) values[i];
+	}
+	options->n_layers = n;
+}
+
+static void
+SetLayersFromArray(TrainOptions *options, const Option *option, ArrayType *array)
+{
+	float8		values[CF_MAX_LAYERS];
+	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+
+	if (ARR_NDIM(array) > 1 || array_contains_nulls(array) || n > CF_MAX_LAYERS)
+		BadOption(option);
+	for (int i = 0; i < n; i++)
+		values[i] = ((int32 *) ArrayData(array))[i];
+	SetLayers(options, option, n, values);
+}
+
+static bool
+CanBeNull(const Option *option)
+{
+	return option->kind == OPTION_OPTIONAL || option->kind == OPTION_RANGE ||
+		option->kind == OPTION_LAYERS;
+}
+
 static void
 SetOption(TrainOptions *options, const Option *option, Datum value, bool isnull)
 {
 	void	   *field = Field(options, option);
 
-	if (isnull && option->kind != OPTION_BATCH && option->kind != OPTION_RANGE)
+	if (isnull && !CanBeNull(option))
 		NullOption(option);
 
 	switch (option->kind)
@@ -140,8 +185,9 @@ SetOption(TrainOptions *options, const Option *option, Datum value, bool isnull)
 		case OPTION_INTEGER:
 			*(int32 *) field = DatumGetInt32(value);
 			break;
-		case OPTION_BATCH:
-			if (!isnull && DatumGetInt32(value) < 1)
+		case OPTION_OPTIONAL:
+			if (!isnull && (DatumGetInt32(value) < option->least ||
+							DatumGetInt32(value) > option->greatest))
 				BadOption(option);
 			*(int32 *) field = isnull ? 0 : DatumGetInt32(value);
 			break;
@@ -160,6 +206,12 @@ SetOption(TrainOptions *options, const Option *option, Datum value, bool isnull)
 			else
 				SetRangeFromArray(options, DatumGetArrayTypeP(value));
 			break;
+		case OPTION_LAYERS:
+			if (isnull)
+				options->n_layers = 0;
+			else
+				SetLayersFromArray(options, option, DatumGetArrayTypeP(value));
+			break;
 	}
 }
 
@@ -176,7 +228,7 @@ OptionsDefault(void)
 		switch (option->kind)
 		{
 			case OPTION_INTEGER:
-			case OPTION_BATCH:
+			case OPTION_OPTIONAL:
 				*(int32 *) field = (int32) option->preset;
 				break;
 			case OPTION_BIGINT:
@@ -189,6 +241,7 @@ OptionsDefault(void)
 				*(bool *) field = option->preset != 0;
 				break;
 			case OPTION_RANGE:
+			case OPTION_LAYERS:
 				break;
 		}
 	}
@@ -250,34 +303,44 @@ JsonbToOption(const Option *option, JsonbValue *value)
 	}
 }
 
-static void
-SetRangeFromJsonb(TrainOptions *options, JsonbValue *value)
+/* The numbers of a JSON array, how many of them; -1: it is no array of at most "most". */
+static int
+NumbersFromJsonb(const JsonbValue *value, float8 *values, int most)
 {
-	float8		values[2];
-	int			n = 0;
 	JsonbIterator *it;
 	JsonbValue	element;
-	JsonbIteratorToken token;
+	int			n = 0;
 
-	if (value->type == jbvNull)
-	{
-		options->range_mode = RANGE_NONE;
-		return;
-	}
 	if (value->type != jbvBinary)
-		BadRange();
-
+		return -1;
 	it = JsonbIteratorInit(value->val.binary.data);
-	token = JsonbIteratorNext(&it, &element, true);
-	if (token != WJB_BEGIN_ARRAY)
-		BadRange();
-	while ((token = JsonbIteratorNext(&it, &element, true)) == WJB_ELEM)
+	if (JsonbIteratorNext(&it, &element, true) != WJB_BEGIN_ARRAY)
+		return -1;
+	while (JsonbIteratorNext(&it, &element, true) == WJB_ELEM)
 	{
-		if (element.type != jbvNumeric || n == 2)
-			BadRange();
+		if (element.type != jbvNumeric || n == most)
+			return -1;
 		values[n++] = DatumGetFloat8(DirectFunctionCall1(numeric_float8,
 														 NumericGetDatum(element.val.numeric)));
 	}
+	return n;
+}
+
+static void
+SetArrayFromJsonb(TrainOptions *options, const Option *option, const JsonbValue *value)
+{
+	float8		values[Max(CF_MAX_LAYERS, 2)];
+	int			n;
+
+	if (option->kind == OPTION_LAYERS)
+	{
+		n = NumbersFromJsonb(value, values, CF_MAX_LAYERS);
+		SetLayers(options, option, n, values);
+		return;
+	}
+	n = NumbersFromJsonb(value, values, 2);
+	if (n < 0)
+		BadRange();
 	SetRange(options, n, values);
 }
 
@@ -326,10 +389,10 @@ OptionsFromJsonb(TrainOptions *options, Jsonb *jsonb)
 		const Option *option = FindOption(&key);
 
 		(void) JsonbIteratorNext(&it, &value, true);
-		if (option->kind == OPTION_RANGE)
-			SetRangeFromJsonb(options, &value);
-		else if (value.type == jbvNull)
+		if (value.type == jbvNull)
 			SetOption(options, option, (Datum) 0, true);
+		else if (option->kind == OPTION_RANGE || option->kind == OPTION_LAYERS)
+			SetArrayFromJsonb(options, option, &value);
 		else
 			SetOption(options, option, JsonbToOption(option, &value), false);
 	}
@@ -415,6 +478,19 @@ AppendRange(StringInfo out, const TrainOptions *options)
 }
 
 static void
+AppendLayers(StringInfo out, const TrainOptions *options)
+{
+	if (options->n_layers == 0)
+	{
+		appendStringInfoString(out, "null");
+		return;
+	}
+	for (int i = 0; i < options->n_layers; i++)
+		appendStringInfo(out, "%s%d", i == 0 ? "[" : ", ", options->layers[i]);
+	appendStringInfoChar(out, ']');
+}
+
+static void
 AppendOption(StringInfo out, TrainOptions *options, const Option *option)
 {
 	void	   *field = Field(options, option);
@@ -425,7 +501,7 @@ AppendOption(StringInfo out, TrainOptions *options, const Option *option)
 		case OPTION_INTEGER:
 			appendStringInfo(out, "%d", *(int32 *) field);
 			break;
-		case OPTION_BATCH:
+		case OPTION_OPTIONAL:
 			if (*(int32 *) field == 0)
 				appendStringInfoString(out, "null");
 			else
@@ -442,6 +518,9 @@ AppendOption(StringInfo out, TrainOptions *options, const Option *option)
 			break;
 		case OPTION_RANGE:
 			AppendRange(out, options);
+			break;
+		case OPTION_LAYERS:
+			AppendLayers(out, options);
 			break;
 	}
 }
@@ -484,6 +563,41 @@ NothingHeldOut(const char *detail)
 			 errhint("Give a greater valid_pct.")));
 }
 
+/* Options of the other kind of model must be as they are where they are not given. */
+static void
+CheckKindOfModel(const TrainOptions *options)
+{
+	TrainOptions presets = OptionsDefault();
+	const char *foreign = NULL;
+
+	if (options->use_nn)
+	{
+		if (options->n_factors != presets.n_factors)
+			foreign = "n_factors";
+		else if (!options->use_bias)
+			foreign = "use_bias";
+	}
+	else if (options->n_layers > 0)
+		foreign = "layers";
+	else if (options->user_factors > 0)
+		foreign = "user_factors";
+	else if (options->item_factors > 0)
+		foreign = "item_factors";
+	else if (!options->batch_norm)
+		foreign = "batch_norm";
+	else if (options->dropout != 0)
+		foreign = "dropout";
+	if (foreign != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 options->use_nn ?
+				 errmsg("a neural model has no option \"%s\"", foreign) :
+				 errmsg("only a neural model has an option \"%s\"", foreign),
+				 options->use_nn ?
+				 errhint("Its embeddings have user_factors and item_factors, and biases are in its layers.") :
+				 errhint("Give use_nn => true, too.")));
+}
+
 void
 OptionsCheck(const TrainOptions *options)
 {
@@ -492,6 +606,7 @@ OptionsCheck(const TrainOptions *options)
 	for (int i = 0; i < (int) lengthof(option_table); i++)
 		CheckOption(&copy, &option_table[i]);
 
+	CheckKindOfModel(options);
 	if (options->range_mode == RANGE_GIVEN &&
 		(!isfinite(options->low) || !isfinite(options->high) ||
 		 options->low >= options->high || !isfinite(options->high - options->low)))
@@ -515,7 +630,27 @@ OptionsRequireHeldOut(const TrainOptions *options, const cf_ratings *ratings)
 const cf_solver *
 OptionsSolver(const TrainOptions *options)
 {
-	return cf_solver_named("adam");
+	return cf_solver_named(options->use_nn ? "mlp" : "adam");
+}
+
+/* What a neural model has beside the other settings. */
+static void
+SetNet(cf_settings *settings, const TrainOptions *options, const cf_ratings *ratings)
+{
+	static const uint32 default_layers[] = {100, 50};
+	cf_net_shape *net = &settings->net;
+
+	net->user_factors = options->user_factors > 0 ? (uint32) options->user_factors :
+		cf_net_default_factors(cf_dict_count(ratings->users));
+	net->item_factors = options->item_factors > 0 ? (uint32) options->item_factors :
+		cf_net_default_factors(cf_dict_count(ratings->items));
+	net->n_layers = options->n_layers > 0 ? (uint32) options->n_layers : lengthof(default_layers);
+	for (uint32 i = 0; i < net->n_layers; i++)
+		net->layers[i] = options->n_layers > 0 ? (uint32) options->layers[i] : default_layers[i];
+	net->batch_norm = options->batch_norm;
+	settings->dropout = options->dropout;
+	settings->blas = Blas();
+	settings->use_bias = false;
 }
 
 cf_settings
@@ -534,6 +669,8 @@ OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings)
 	settings.seed = (uint64) options->seed;
 	settings.use_bias = options->use_bias;
 	settings.keep_best = options->keep_best;
+	if (options->use_nn)
+		SetNet(&settings, options, ratings);
 	settings.use_range = options->range_mode != RANGE_NONE;
 	if (options->range_mode == RANGE_GIVEN)
 	{

@@ -38,6 +38,13 @@ typedef struct TrainOptions
 	float8		div_final;
 	float8		mom_low;
 	float8		mom_high;
+	bool		use_nn;			/* a neural model; what follows is for it alone */
+	int32		n_layers;		/* 0: NULL, the default */
+	int32		layers[CF_MAX_LAYERS];
+	int32		user_factors;	/* 0: NULL, by the rule */
+	int32		item_factors;
+	bool		batch_norm;
+	float8		dropout;
 	bool		keep_best;
 	bool		verbose;
 } TrainOptions;

@@ -88,9 +88,10 @@ DescribeStart(TrainingJob *job, Relation head, int64 generation, Oid users, Oid 
 	HeadSet(row, HEAD_ITEMS, ObjectIdGetDatum(items));
 	HeadSet(row, HEAD_OPTIONS, JsonbPGetDatum(OptionsToJsonb(&job->options)));
 	HeadSet(row, HEAD_SOLVER, CStringGetTextDatum(OptionsSolver(&job->options)->name));
-	HeadSet(row, HEAD_N_FACTORS, Int32GetDatum(job->options.n_factors));
+	if (!job->options.use_nn)
+		HeadSet(row, HEAD_N_FACTORS, Int32GetDatum(job->options.n_factors));
 	HeadSet(row, HEAD_N_EPOCHS, Int32GetDatum(job->options.n_epochs));
-	HeadSet(row, HEAD_USE_BIAS, BoolGetDatum(job->options.use_bias));
+	HeadSet(row, HEAD_USE_BIAS, BoolGetDatum(job->options.use_bias && !job->options.use_nn));
 	HeadSet(row, HEAD_WARM_START, BoolGetDatum(job->warm_start));
 	HeadSet(row, HEAD_FORMAT, Int16GetDatum(HEAD_FORMAT_NOW));
 }
@@ -228,8 +229,7 @@ JobRead(TrainingJob *job)
 typedef struct WarmStart
 {
 	TrainingJob *job;
-	cf_side		users;
-	cf_side		items;
+	cf_model	model;
 	cf_dict    *user_dict;
 	cf_dict    *item_dict;
 } WarmStart;
@@ -265,41 +265,88 @@ CopyKnownEmbeddings(void *context, cf_model *model)
 	const cf_ratings *ratings = warm->job->ratings;
 	cf_host    *host = warm->job->host;
 
-	CopyKnown(host, model->use_bias, &model->users, ratings->users, &warm->users, warm->user_dict);
-	CopyKnown(host, model->use_bias, &model->items, ratings->items, &warm->items, warm->item_dict);
+	CopyKnown(host, model->use_bias, &model->users, ratings->users, &warm->model.users, warm->user_dict);
+	CopyKnown(host, model->use_bias, &model->items, ratings->items, &warm->model.items, warm->item_dict);
+	if (model->net != NULL)
+		memcpy(model->net->weights, warm->model.net->weights, model->net->n_weights * sizeof(float));
+}
+
+static void
+CannotChange(const char *what, int from, int to)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("a warm start cannot change %s from %d to %d", what, from, to),
+			 errhint("Retrain without warm_start.")));
+}
+
+/* A shape that was given must be the present one. */
+static void
+RequireShape(const TrainOptions *options, const cf_net_shape *present)
+{
+	bool		same = options->batch_norm == present->batch_norm;
+
+	if (options->user_factors > 0 && options->user_factors != (int32) present->user_factors)
+		CannotChange("user_factors", (int) present->user_factors, options->user_factors);
+	if (options->item_factors > 0 && options->item_factors != (int32) present->item_factors)
+		CannotChange("item_factors", (int) present->item_factors, options->item_factors);
+	if (options->n_layers > 0)
+	{
+		same = same && options->n_layers == (int32) present->n_layers;
+		for (int i = 0; same && i < options->n_layers; i++)
+			same = options->layers[i] == (int32) present->layers[i];
+	}
+	if (!same)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a warm start cannot change the layers of a neural model"),
+				 errhint("Retrain without warm_start.")));
 }
 
 void
 JobRequireWarmStart(const TrainingJob *job, const HeadRow *current)
 {
 	int			n_factors = HeadInt32(current, HEAD_N_FACTORS, 0);
+	cf_net_shape present;
 
-	if (job->warm_start && n_factors != job->options.n_factors)
+	if (!job->warm_start)
+		return;
+	if (job->options.use_nn != HeadHasNet(current))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a warm start cannot change n_factors from %d to %d",
-						n_factors, job->options.n_factors),
+				 errmsg("a warm start cannot change use_nn"),
 				 errhint("Retrain without warm_start.")));
+	if (job->options.use_nn)
+	{
+		present = HeadNetShape(current);
+		RequireShape(&job->options, &present);
+	}
+	else if (n_factors != job->options.n_factors)
+		CannotChange("n_factors", n_factors, job->options.n_factors);
 }
 
 static void
 ReadPresent(WarmStart *warm, const ModelTables *tables, const HeadRow *current)
 {
-	int			n_factors = HeadInt32(current, HEAD_N_FACTORS, 0);
+	const char *name = RelationGetRelationName(tables->head);
 	cf_host    *host = warm->job->host;
 
 	JobRequireWarmStart(warm->job, current);
-	EmbeddingsRead(&tables->users, n_factors, host, &warm->users, &warm->user_dict);
-	EmbeddingsRead(&tables->items, n_factors, host, &warm->items, &warm->item_dict);
+	HeadCheck(current, name);
+	ModelFromHead(current, name, host, &warm->model);
+	EmbeddingsRead(&tables->users, HeadFactors(current, USERS, name), host, &warm->model.users,
+				   &warm->user_dict);
+	EmbeddingsRead(&tables->items, HeadFactors(current, ITEMS, name), host, &warm->model.items,
+				   &warm->item_dict);
+	if (warm->model.net != NULL)	/* the rule would have it grow with the ids */
+		warm->job->settings.net = warm->model.net->shape;
 }
 
 static void
 ReleasePresent(WarmStart *warm)
 {
-	cf_host    *host = warm->job->host;
 
-	cf_side_release(&warm->users, host);
-	cf_side_release(&warm->items, host);
+	cf_model_release(&warm->model);
 	cf_dict_destroy(warm->user_dict);
 	cf_dict_destroy(warm->item_dict);
 }
@@ -389,6 +436,27 @@ JobShowProgress(TrainingJob *job, Relation head)
 	HeadUpdate(head, &job->row);
 }
 
+/* A neural model's shape and weights. */
+static void
+DescribeNet(TrainingJob *job)
+{
+	const cf_net *net = job->model.net;
+	HeadRow    *row = &job->row;
+	Datum		layers[CF_MAX_LAYERS];
+
+	if (net == NULL)
+		return;
+	for (uint32 i = 0; i < net->shape.n_layers; i++)
+		layers[i] = Int32GetDatum((int32) net->shape.layers[i]);
+	HeadSet(row, HEAD_USER_FACTORS, Int32GetDatum((int32) net->shape.user_factors));
+	HeadSet(row, HEAD_ITEM_FACTORS, Int32GetDatum((int32) net->shape.item_factors));
+	HeadSet(row, HEAD_LAYERS,
+			PointerGetDatum(construct_array(layers, (int) net->shape.n_layers, INT4OID,
+											sizeof(int32), true, TYPALIGN_INT)));
+	HeadSet(row, HEAD_BATCH_NORM, BoolGetDatum(net->shape.batch_norm));
+	HeadSet(row, HEAD_WEIGHTS, Float4ArrayDatum(net->weights, net->n_weights));
+}
+
 void
 JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 {
@@ -402,6 +470,7 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 	EmbeddingsWrite(&tables->items, &job->model.items, job->ratings->items, fresh);
 
 	DescribeLosses(job);
+	DescribeNet(job);
 	HeadSet(row, HEAD_FINISHED, TimestampTzGetDatum(GetCurrentTimestamp()));
 	HeadSet(row, HEAD_STAMP, Int64GetDatum(HeadNewStamp()));
 	DescribeSide(row, USERS, &job->model.users, job->host);
@@ -409,4 +478,5 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 	if (job->options.keep_best)
 		HeadSet(row, HEAD_BEST_EPOCH, Int32GetDatum(job->best_epoch));
 	HeadUpdate(tables->head, row);
+	HeadForgetWeights(tables->head, HeadInt64(row, HEAD_GENERATION, 0));
 }
