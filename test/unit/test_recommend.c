@@ -344,12 +344,12 @@ test_level(int level)
 		test_shape((shape) {5, 2500, 9, (kind) (what % KINDS), what / KINDS % 2 == 1,
 				   what / KINDS / 2 == 1, level, 0}, &best, &scores);
 	test_shape((shape) {5, 60, CF_MAX_FACTORS, SMOOTH, true, true, level, 0}, &best, &scores);
-	for (n_factors = 1; n_factors <= 40; n_factors++)
+	for (n_factors = 1; n_factors <= 40; n_factors += 3)
 		for (what = 0; what < KINDS * 4; what++)
 			test_shape((shape) {5, item_counts[(n_factors + (uint32_t) what) % 5], n_factors,
 					   (kind) (what % KINDS), what / KINDS % 2 == 1, what / KINDS / 2 == 1, level,
 					   n_factors % 3 + 1}, &best, &scores);
-	test_shape((shape) {5, 2500, 9, SMOOTH, true, true, level, 2}, &best, &scores);
+	test_shape((shape) {5, 1100, 9, SMOOTH, true, true, level, 2}, &best, &scores);
 	OK(best, "%s: the best items", cf_kernels_level(level)->name);
 	OK(scores, "%s: the items' scores", cf_kernels_level(level)->name);
 }
@@ -551,6 +551,8 @@ test_all_level(int level, cf_pool *pool)
 
 			counter = n_factors * 100 + (uint64_t) what;
 			right = right && all_of_shape(s, pool, counter, draw_k(&counter, s.n_items), 1);
+			if (n_factors % 4 > 0)
+				continue;
 			s.n_layers = n_factors % 3 + 1;
 			right = right && all_of_shape(s, pool, counter, draw_k(&counter, s.n_items), 1);
 		}
@@ -572,8 +574,8 @@ test_all_large(cf_pool *pool)
 	   "several tiles, all items, %u threads", n);
 	OK(all_of_shape((shape) {10, 4500, CF_MAX_FACTORS, SMOOTH, true, true, 0, 0}, pool, 3, 10, 3),
 	   "several chunks, %u threads", n);
-	OK(all_of_shape((shape) {67, 5000, 40, SMOOTH, true, true, 1, 3}, pool, 5, 10, 11),
-	   "a net: several batches and chunks, %u threads", n);
+	OK(all_of_shape((shape) {67, 1000, 40, SMOOTH, true, true, 0, 3}, pool, 5, 10, 11),
+	   "a net: several blocks and tiles, %u threads", n);
 	OK(all_of_shape((shape) {66, 70000, 1, SMOOTH, true, true, 0, 0}, pool, 4, 70000, 29),
 	   "so many each that a batch is less than a block, %u threads", n);
 }
