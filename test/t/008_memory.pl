@@ -110,7 +110,7 @@ does_not_grow('predict over rows', sub { $session->query("SELECT sum(collab.pred
 
 # Training, dropping, retraining, and what fails.  A dropped model stays in the
 # cache until its room is wanted, so little room is given.
-$session->query("SET collab.cache_size = '1MB'");
+$session->query("SET collab.cache_size = '256kB'");
 does_not_grow('train and drop_model', sub {
 	for (1 .. 5)
 	{
