@@ -131,8 +131,7 @@ mlp_start(const cf_settings *settings, cf_model *model)
 	if (status != CF_OK)
 		return status;
 	model->use_bias = false;
-	cf_net_start(model->net, settings->seed);
-	return CF_OK;
+	return cf_net_start(model->net, settings->seed);
 }
 
 static size_t

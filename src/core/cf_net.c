@@ -11,6 +11,7 @@
 
 #define WORK_AT_ONCE	((size_t) 1 << 26)	/* products: a few hundredths of a second */
 #define TILE_FLOATS		16384	/* of their activations: 64 kB, on the stack */
+#define UNITS_AT_ONCE	256		/* started between two polls */
 #define LINE_FLOATS		16		/* of a cache line */
 
 /* ---------- shape ---------- */
@@ -190,7 +191,7 @@ fill(float *floats, uint32_t n, float value)
 		floats[j] = value;
 }
 
-void
+cf_status
 cf_net_start(cf_net *net, uint64_t seed)
 {
 	uint32_t	l;
@@ -203,8 +204,12 @@ cf_net_start(cf_net *net, uint64_t seed)
 		float		bound = (float) (1.0 / sqrt(layer->n_in));
 
 		for (unit = 0; unit < layer->n_out; unit++)
+		{
 			cf_random_uniform(seed, CF_STREAM_NET_START, first + unit, bound,
 							  layer->weights + (size_t) unit * layer->n_in, layer->n_in);
+			if (unit % UNITS_AT_ONCE == UNITS_AT_ONCE - 1 && cf_should_stop(net->host))
+				return CF_STOPPED;
+		}
 		if (layer->bias != NULL)
 			cf_random_uniform(seed, CF_STREAM_NET_START, first + layer->n_out, bound,
 							  layer->bias, layer->n_out);
@@ -213,6 +218,7 @@ cf_net_start(cf_net *net, uint64_t seed)
 		fill(layer->mean, layer->n_out, 0.0f);
 		fill(layer->variance, layer->n_out, 1.0f);
 	}
+	return CF_OK;
 }
 
 bool

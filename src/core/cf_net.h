@@ -110,9 +110,9 @@ extern void cf_net_destroy(cf_net *net);
 
 /*
  * PyTorch's start: weights and biases uniform within 1 / sqrt(n_in); gamma 1,
- * beta CF_NORM_BETA, running mean 0, running variance 1.
+ * beta CF_NORM_BETA, running mean 0, running variance 1.  Polls the host.
  */
-extern void cf_net_start(cf_net *net, uint64_t seed);
+extern cf_status cf_net_start(cf_net *net, uint64_t seed);
 
 /* Are all weights finite, and no variance negative? */
 extern bool cf_net_is_sound(const cf_net *net);

@@ -2,11 +2,11 @@
  * cf_solver.h
  *	  The one interface that a training drives, and the training itself.
  *
- * A solver fits the embeddings of a model to ratings, epoch by epoch.  It
- * must leave the model after each epoch such that cf_model_predict() on it is
- * the solver's best answer so far (a sampler publishes its running mean, an
- * optimiser with deferred work catches up).  Its result depends on ratings,
- * settings and the starting model alone.
+ * A solver fits the embeddings of a model, and its net, to ratings, epoch by
+ * epoch.  It must leave the model after each epoch such that
+ * cf_model_predict() on it is the solver's best answer so far (a sampler
+ * publishes its running mean, an optimiser with deferred work catches up).
+ * Its result depends on ratings, settings and the starting model alone.
  *
  *	 cf_training_begin	->  cf_training_epoch, n_epochs times  ->  cf_training_end
  *
