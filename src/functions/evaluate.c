@@ -37,6 +37,7 @@ enum
 };
 
 #define GIVE_RATINGS	"Give ratings => 'the_relation', with ratings that the model was not trained on."
+#define CAST_IDS		"Give ratings => 'a_view' that casts the ids."
 #define ROWS_AT_ONCE	65536	/* between two looks for interrupts */
 
 typedef struct Evaluation
@@ -68,22 +69,6 @@ OptionsOfModel(const CachedModel *model)
 	return options;
 }
 
-static void
-RequireFamily(const CachedModel *model, Side side, const Source *source)
-{
-	const KeyType *model_key = &CachedSideOf(model, side)->key_type;
-	const KeyType *source_key = side == USERS ? &source->user_key : &source->item_key;
-
-	if (source_key->family != model_key->family)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("%s ids of model \"%s\" are of type %s, but those of %s of type %s",
-						SideName(side), model->name, format_type_be(model_key->type),
-						source->name, format_type_be(source_key->type)),
-				 errhint("Give ratings => 'a_view' that casts them to %s.",
-						 format_type_be(model_key->type))));
-}
-
 /* A name that was given, the one that the model remembers, or train()'s default. */
 static void
 ChooseColumn(FunctionCallInfo fcinfo, int argument, NameData *remembered, const char *otherwise)
@@ -107,8 +92,7 @@ OpenHeldOut(FunctionCallInfo fcinfo, const CachedModel *model)
 	SourceOpenRemembered(&source, &remembered,
 						 PG_ARGISNULL(ARG_RATINGS) ? InvalidOid : PG_GETARG_OID(ARG_RATINGS),
 						 model->name, GIVE_RATINGS);
-	RequireFamily(model, USERS, &source);
-	RequireFamily(model, ITEMS, &source);
+	RequireKeyFamilies(model, &source, CAST_IDS);
 	source.read_only = true;
 	return source;
 }
@@ -235,8 +219,7 @@ ReadTrainingPart(Evaluation *run)
 		return;
 	}
 	SourceOpenRemembered(&source, &run->model->source, InvalidOid, run->model->name, GIVE_RATINGS);
-	RequireFamily(run->model, USERS, &source);
-	RequireFamily(run->model, ITEMS, &source);
+	RequireKeyFamilies(run->model, &source, CAST_IDS);
 	source.read_only = true;
 	reader.source = &source;
 	reading = SourceBeginReading(&source);

@@ -5,11 +5,8 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
-
 #include "server/arguments.h"
 #include "server/cache.h"
 #include "server/compat.h"
@@ -19,17 +16,6 @@
 COLLAB_FUNCTION(collab_fold_in);
 COLLAB_FUNCTION(collab_add_users);
 COLLAB_FUNCTION(collab_add_items);
-
-static Datum
-RealArray(const float4 *values, int n)
-{
-	Datum	   *elements = palloc(n * sizeof(Datum));
-
-	for (int i = 0; i < n; i++)
-		elements[i] = Float4GetDatum(values[i]);
-	return PointerGetDatum(construct_array(elements, n, FLOAT4OID, sizeof(float4), true,
-										   TYPALIGN_INT));
-}
 
 Datum
 collab_fold_in(PG_FUNCTION_ARGS)
@@ -52,7 +38,7 @@ collab_fold_in(PG_FUNCTION_ARGS)
 	embedding = palloc((n_factors + 1) * sizeof(float4));
 	n = FoldInUser(model, rows, ratings, n, embedding);
 	values[0] = Float4GetDatum(embedding[n_factors]);
-	values[1] = RealArray(embedding, n_factors);
+	values[1] = Float4ArrayDatum(embedding, n_factors);
 	values[2] = Int64GetDatum((int64) n);
 	AddResultRow(fcinfo, values, nulls);
 	return (Datum) 0;

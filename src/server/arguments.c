@@ -53,6 +53,28 @@ SourceArguments(FunctionCallInfo fcinfo, int first)
 	return source;
 }
 
+static void
+RequireKeyFamily(const CachedModel *model, Side side, const Source *source, const char *hint)
+{
+	const KeyType *model_key = &CachedSideOf(model, side)->key_type;
+	const KeyType *source_key = side == USERS ? &source->user_key : &source->item_key;
+
+	if (source_key->family != model_key->family)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("%s ids of model \"%s\" are of type %s, but those of %s of type %s",
+						SideName(side), model->name, format_type_be(model_key->type),
+						source->name, format_type_be(source_key->type)),
+				 errhint("%s", hint)));
+}
+
+void
+RequireKeyFamilies(const CachedModel *model, const Source *source, const char *hint)
+{
+	RequireKeyFamily(model, USERS, source, hint);
+	RequireKeyFamily(model, ITEMS, source, hint);
+}
+
 int32
 ComponentsArgument(FunctionCallInfo fcinfo, int argument, const CachedModel *model)
 {

@@ -21,6 +21,9 @@ extern int32 PositiveArgument(FunctionCallInfo fcinfo, int argument, const char 
  */
 extern Source SourceArguments(FunctionCallInfo fcinfo, int first);
 
+/* The source's ids must be of the families of the model's keys: 42804 if not, with "hint". */
+extern void RequireKeyFamilies(const CachedModel *model, const Source *source, const char *hint);
+
 /* The argument n_components: 22023 unless from 1 to the model's number of factors. */
 extern int32 ComponentsArgument(FunctionCallInfo fcinfo, int argument, const CachedModel *model);
 

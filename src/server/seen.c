@@ -9,6 +9,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "server/arguments.h"
 #include "server/compat.h"
 #include "server/host.h"
 #include "server/seen.h"
@@ -89,19 +90,6 @@ KnownItems(const CachedModel *model, uint32 *rows)
 	return n;
 }
 
-static void
-RequireFamily(const CachedModel *model, Side side, const KeyType *source)
-{
-	const KeyType *key_type = &CachedSideOf(model, side)->key_type;
-
-	if (source->family != key_type->family)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("%s ids of model \"%s\" are of type %s, but those of %s are now of type %s",
-						SideName(side), model->name, format_type_be(key_type->type),
-						model->source.name, format_type_be(source->type))));
-}
-
 /* The source as it is now, its ids of the families of the model's keys. */
 static Source
 OpenSource(const CachedModel *model)
@@ -109,8 +97,7 @@ OpenSource(const CachedModel *model)
 	Source		source;
 
 	SourceOpenRemembered(&source, &model->source, InvalidOid, model->name, WAY_OUT);
-	RequireFamily(model, USERS, &source.user_key);
-	RequireFamily(model, ITEMS, &source.item_key);
+	RequireKeyFamilies(model, &source, WAY_OUT);
 	source.read_only = true;	/* under the caller's snapshot */
 	return source;
 }
