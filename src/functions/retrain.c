@@ -113,7 +113,7 @@ FindOptions(FunctionCallInfo fcinfo, const HeadRow *current, const char *model)
 				 errmsg("head of model \"%s\" does not hold its options", model),
 				 errhint("Train the model again with collab.train(..., replace => true).")));
 	options = OptionsStored(DatumGetJsonbP(current->values[HEAD_OPTIONS]));
-	OptionsFromJsonb(&options, PG_GETARG_JSONB_P(ARG_OPTIONS));
+	OptionsOverride(&options, PG_GETARG_JSONB_P(ARG_OPTIONS));
 	OptionsCheck(&options);
 	return options;
 }

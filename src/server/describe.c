@@ -41,11 +41,16 @@ NetFromHead(const HeadRow *row, const char *name, cf_host *host)
 	cf_net_shape shape = HeadNetShape(row);
 	size_t		n;
 	const float4 *weights = HeadWeights(row, &n);
+	bool		sound = n == cf_net_size(&shape);
 	cf_net	   *net;
 
 	HostCheck(host, cf_net_create(host, &shape, &net));
-	memcpy(net->weights, weights, n * sizeof(float4));
-	if (!cf_net_is_sound(net))
+	if (sound)
+	{
+		memcpy(net->weights, weights, n * sizeof(float4));
+		sound = cf_net_is_sound(net);
+	}
+	if (!sound)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("weights of neural model \"%s\" are damaged", name),
@@ -58,7 +63,7 @@ void
 ModelFromHead(const HeadRow *row, const char *name, cf_host *host, cf_model *model)
 {
 	cf_model_init(model, host);
-	model->use_bias = HeadBool(row, HEAD_USE_BIAS, true);
+	model->use_bias = HeadBool(row, HEAD_USE_BIAS, true) && !HeadHasNet(row);
 	model->use_range = HeadRange(row, &model->low, &model->high);
 	model->mean_rating = HeadFloat8(row, HEAD_MEAN_RATING, 0);
 	model->users.mean_bias = HeadFloat8(row, HEAD_MEAN_USER_BIAS, 0);

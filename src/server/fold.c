@@ -30,7 +30,7 @@ RequireDotProduct(bool has_net, const char *model)
 	if (has_net)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("model \"%s\" is neural: nobody can be folded in", model),
+				 errmsg("model \"%s\" is neural: nothing can be folded in", model),
 				 errhint("Retrain it, or train a model without use_nn.")));
 }
 

@@ -209,6 +209,7 @@ typedef struct HeadReader
 	List	   *all;			/* every row, if not */
 } HeadReader;
 
+/* Weights, of which there can be many, stay where they are stored until they are asked for. */
 static void
 CopyHeadRow(HeadRow *to, const Datum *values, const bool *nulls)
 {
@@ -222,7 +223,7 @@ CopyHeadRow(HeadRow *to, const Datum *values, const bool *nulls)
 		if (nulls[i])
 			continue;
 		get_typlenbyval(head_columns[i].type, &length, &by_value);
-		if (length == -1)
+		if (length == -1 && i != HEAD_WEIGHTS)
 			to->values[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(values[i]));
 		else
 			to->values[i] = datumCopy(values[i], by_value, length);
@@ -357,21 +358,6 @@ HeadWeights(const HeadRow *row, size_t *n)
 	return ArrayData(weights);
 }
 
-static void
-CheckNet(const HeadRow *row, const char *name)
-{
-	cf_net_shape shape;
-	size_t		n;
-
-	if (!HeadHasNet(row))
-		return;
-	shape = HeadNetShape(row);
-	if (!cf_net_shape_is_valid(&shape))
-		BadHead(name, "layers");
-	if (HeadWeights(row, &n) == NULL || n != cf_net_size(&shape))
-		BadHead(name, "weights");
-}
-
 /* Two variances and the mean factors; NULL where an older version wrote the row. */
 static void
 CheckPrior(const HeadRow *row, HeadColumn column, const char *name)
@@ -406,7 +392,13 @@ HeadCheck(const HeadRow *row, const char *name)
 		BadHead(name, "format");
 	(void) HeadFactors(row, USERS, name);
 	(void) HeadFactors(row, ITEMS, name);
-	CheckNet(row, name);
+	if (HeadHasNet(row))
+	{
+		cf_net_shape shape = HeadNetShape(row);
+
+		if (!cf_net_shape_is_valid(&shape))
+			BadHead(name, "layers");
+	}
 	if (row->nulls[HEAD_STAMP])
 		BadHead(name, "stamp");
 	for (int i = 0; i < (int) lengthof(finite); i++)

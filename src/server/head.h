@@ -110,7 +110,10 @@ extern int	HeadFactors(const HeadRow *row, Side side, const char *name);
 /* Is it the row of a neural model? */
 extern bool HeadHasNet(const HeadRow *row);
 
-/* A neural model's shape and weights; they fit one another. */
+/*
+ * A neural model's shape, which is checked, and weights, which are not: they
+ * are read when they are asked for, under the snapshot of the row.
+ */
 extern cf_net_shape HeadNetShape(const HeadRow *row);
 extern const float4 *HeadWeights(const HeadRow *row, size_t *n);
 extern Datum Float4ArrayDatum(const float4 *values, size_t n);

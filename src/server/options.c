@@ -51,6 +51,9 @@ typedef struct Option
 #define ABOVE_0		DBL_MIN
 #define BELOW_1		(1.0 - DBL_EPSILON / 2)
 
+/* As text, in which pg_dump writes it, an array has 1 GB at most. */
+#define MAX_WEIGHTS	(64 * 1024 * 1024)
+
 static const Option option_table[] = {
 	{"n_factors", OPTION_INTEGER, AT(n_factors), 50, 1, CF_MAX_FACTORS, "between 1 and 1024"},
 	{"n_epochs", OPTION_INTEGER, AT(n_epochs), 5, 1, 100000, "between 1 and 100000"},
@@ -295,7 +298,8 @@ JsonbToOption(const Option *option, JsonbValue *value)
 		case OPTION_BOOLEAN:
 			return BoolGetDatum(value->val.boolean);
 		case OPTION_REAL:
-			return DirectFunctionCall1(numeric_float8, NumericGetDatum(value->val.numeric));
+			return DirectFunctionCall1(numeric_float8_no_overflow,
+									   NumericGetDatum(value->val.numeric));
 		case OPTION_BIGINT:
 			return DirectFunctionCall1(numeric_int8, NumericGetDatum(value->val.numeric));
 		default:
@@ -320,7 +324,7 @@ NumbersFromJsonb(const JsonbValue *value, float8 *values, int most)
 	{
 		if (element.type != jbvNumeric || n == most)
 			return -1;
-		values[n++] = DatumGetFloat8(DirectFunctionCall1(numeric_float8,
+		values[n++] = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
 														 NumericGetDatum(element.val.numeric)));
 	}
 	return n;
@@ -396,6 +400,35 @@ OptionsFromJsonb(TrainOptions *options, Jsonb *jsonb)
 		else
 			SetOption(options, option, JsonbToOption(option, &value), false);
 	}
+}
+
+/* Options that only one kind of model has, as they are where they are not given. */
+static void
+ForgetKindOfModel(TrainOptions *options)
+{
+	TrainOptions presets = OptionsDefault();
+
+	options->n_factors = presets.n_factors;
+	options->use_bias = presets.use_bias;
+	options->n_layers = presets.n_layers;
+	options->user_factors = presets.user_factors;
+	options->item_factors = presets.item_factors;
+	options->batch_norm = presets.batch_norm;
+	options->dropout = presets.dropout;
+}
+
+void
+OptionsOverride(TrainOptions *options, Jsonb *jsonb)
+{
+	bool		use_nn = options->use_nn;
+	TrainOptions before = *options;
+
+	OptionsFromJsonb(options, jsonb);
+	if (options->use_nn == use_nn)
+		return;
+	*options = before;
+	ForgetKindOfModel(options);
+	OptionsFromJsonb(options, jsonb);
 }
 
 static cf_schedule
@@ -648,6 +681,12 @@ SetNet(cf_settings *settings, const TrainOptions *options, const cf_ratings *rat
 	for (uint32 i = 0; i < net->n_layers; i++)
 		net->layers[i] = options->n_layers > 0 ? (uint32) options->layers[i] : default_layers[i];
 	net->batch_norm = options->batch_norm;
+	if (cf_net_size(net) > MAX_WEIGHTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a neural model can have at most %d weights, not %zu", MAX_WEIGHTS,
+						cf_net_size(net)),
+				 errhint("Make its layers smaller.")));
 	settings->dropout = options->dropout;
 	settings->blas = Blas();
 	settings->use_bias = false;

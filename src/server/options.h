@@ -68,6 +68,12 @@ extern void OptionsFromJsonb(TrainOptions *options, Jsonb *jsonb);
 extern TrainOptions OptionsDefault(void);
 
 /*
+ * The same for a model that is trained again: where that makes it one of
+ * another kind (use_nn), options that the new kind does not have are forgotten.
+ */
+extern void OptionsOverride(TrainOptions *options, Jsonb *jsonb);
+
+/*
  * Options as a head keeps them; what an older version did not know has its
  * default.
  */
