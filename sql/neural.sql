@@ -265,19 +265,22 @@ SELECT count(*) FILTER (WHERE abs(x - y) > 1e-5) AS changed, count(*) FROM n_bef
 -- the shape must be the present one
 \pset format unaligned
 SELECT o, expect.error(format('CALL collab.retrain(''n_again'', true, options => %L)', o)) FROM unnest(ARRAY['{"layers": [4]}', '{"layers": [4, 4]}', '{"layers": [4, 3, 1]}', '{"batch_norm": true}', '{"user_factors": 4}', '{"item_factors": 3}',
-	'{"use_nn": false, "layers": null, "user_factors": null, "item_factors": null, "batch_norm": true}']) o;
-SELECT expect.error('CALL collab.retrain(''n_dot'', true, options => ''{"use_nn": true, "n_factors": 50}'')');
+	'{"use_nn": false}']) o;
+SELECT expect.error('CALL collab.retrain(''n_dot'', true, options => ''{"use_nn": true}'')');
 -- as it is, or nothing said
 CALL collab.retrain('n_again', true, options => '{"layers": [4, 3], "user_factors": 3}');
 CALL collab.retrain('n_again', true, options => '{"layers": null, "user_factors": null, "item_factors": null, "dropout": 0.1}');
 \pset format aligned
 SELECT layers, user_factors, item_factors, batch_norm FROM expect.head('n_again');
 -- from one kind of model to the other and back
-CALL collab.retrain('n_again', options => '{"use_nn": false, "layers": null, "user_factors": null, "item_factors": null, "batch_norm": true, "dropout": 0, "n_factors": 4, "lr_max": 0.005}');
+-- (options that only the other kind has are forgotten)
+CALL collab.retrain('n_again', options => '{"use_nn": false, "n_factors": 4, "lr_max": 0.005}');
 SELECT solver, n_factors, user_factors, item_factors, layers, batch_norm, weights IS NULL AS no_weights, use_bias, user_prior IS NOT NULL AS prior FROM expect.head('n_again');
 SELECT count(weights) AS weights FROM n_again;
 SELECT count(*) FROM collab.movie_bias('n_again', 3);
-CALL collab.retrain('n_again', options => '{"use_nn": true, "n_factors": 50, "layers": [5]}');
+SELECT expect.error('CALL collab.retrain(''n_again'', options => ''{"layers": [5]}'')');
+SELECT expect.error('CALL collab.retrain(''n_again'', options => ''{"use_nn": true, "n_factors": 3}'')');
+CALL collab.retrain('n_again', options => '{"use_nn": true, "layers": [5]}');
 SELECT solver, n_factors, user_factors, item_factors, layers, batch_norm, use_bias, user_prior IS NOT NULL AS prior FROM expect.head('n_again');
 SELECT * FROM expect.net_check('n_again', 2);
 -- in a transaction that is rolled back
@@ -294,6 +297,10 @@ CALL collab.retrain('n_again', options => '{"layers": [6]}');
 SELECT collab.predict('n_again', 1, 1) = :p::real AS still;
 FETCH n_cursor;
 COMMIT;
+-- touched, it is the same
+SELECT collab.predict('n_again', 1, 1) AS p \gset
+SELECT collab.touch('n_again');
+SELECT layers, weights IS NOT NULL AS weights, collab.predict('n_again', 1, 1) = :p::real AS same FROM expect.head('n_again');
 
 --
 -- Names and drops
@@ -339,7 +346,7 @@ SELECT o, expect.error(format('SELECT * FROM collab.train(''n_bad'', ''n_ratings
 	$$use_nn => true, batch_size => 1$$]) o;
 SELECT o, expect.error(format('SELECT collab.fit(''n_bad'', user_id, item_id, rating, ''{"verbose": false, %s}'') FROM n_ratings', o)) FROM unnest(ARRAY['"layers": [5]', '"use_nn": true, "layers": []', '"use_nn": true, "n_factors": 5', '"use_nn": "yes"', '"use_nn": null',
 	'"use_nn": true, "batch_size": 1', '"use_nn": true, "dropout": "much"', '"use_nn": true, "user_factors": 2.5', '"use_nn": true, "user_factors": 0', '"use_nn": true, "batch_norm": 1']) o;
-SELECT l, expect.error(format('CALL collab.retrain(''n_again'', options => ''{"layers": %s, "verbose": false, "n_epochs": 1}'')', l)) FROM unnest(ARRAY['[20]', '[]', '"x"', '[1.5]', 'null', '[null]', '["3"]', '[[3]]', '{"a": [3]}', '5', 'true', '[0]', '[4097]', '[1e300]', '[8.0]',
+SELECT l, expect.error(format('CALL collab.retrain(''n_again'', options => ''{"layers": %s, "verbose": false, "n_epochs": 1}'')', l)) FROM unnest(ARRAY['[20]', '[]', '"x"', '[1.5]', 'null', '[null]', '["3"]', '[[3]]', '{"a": [3]}', '5', 'true', '[0]', '[4097]', '[1e300]', '[1e400]', '[8.0]',
 	'[1, 2, 3, 4, 5, 6, 7, 8, 9]']) l;
 \pset format aligned
 SELECT generation, layers, options->'layers' AS given FROM n_again ORDER BY generation DESC LIMIT 3;
@@ -356,7 +363,8 @@ SELECT count(*) FROM collab.train('n_one', 'n_single', use_nn => true, layers =>
 SET collab.max_memory = '4MB';
 SELECT left(expect.error($$SELECT * FROM collab.train('n_bad', 'n_ratings', use_nn => true, layers => '{1000,1000}')$$), 70);
 RESET collab.max_memory;
-SELECT left(expect.error($$SELECT * FROM collab.train('n_bad', 'n_ratings', use_nn => true, layers => '{4096,4096,4096,4096,4096,4096,4096,4096}')$$), 70);
+-- more than can be dumped
+SELECT expect.error($$SELECT * FROM collab.train('n_bad', 'n_ratings', use_nn => true, layers => '{4096,4096,4096,4096,4096,4096,4096,4096}')$$);
 SELECT to_regclass('n_bad');
 
 --
