@@ -85,7 +85,9 @@ $watcher->query("CREATE VIEW few_watched AS SELECT * FROM large WHERE user_id <=
 $watcher->query("SELECT count(*) FROM collab.train('m_few', 'few_watched', n_factors => 20, n_epochs => 1, verbose => false)");
 $watcher->query('CREATE OR REPLACE VIEW few_watched AS SELECT * FROM large_watched');
 $watcher->query("CREATE TRIGGER tell BEFORE INSERT ON m_few_users EXECUTE FUNCTION tell_writing()");
-my %answers = map { $_ => $watcher->query(answers("m_$_")) } qw(small large wide few);
+# A neural model.
+$watcher->query("SELECT count(*) FROM collab.train('m_net', 'large_watched', use_nn => true, layers => '{4}', n_epochs => 1, verbose => false)");
+my %answers = map { $_ => $watcher->query(answers("m_$_")) } qw(small large wide few net);
 
 my %phase = (
 	reading => 'told(1, $1) AND NOT told(2, $1)',
@@ -98,18 +100,27 @@ my %phase = (
 	'training (a long epoch)' => 'EXISTS (SELECT FROM m_small
 		WHERE finished IS NULL AND pid = $1) AND (SELECT clock_timestamp() - query_start > \'2 s\'
 		FROM pg_stat_activity WHERE pid = $1) AND NOT told(1, $1)',
+	'training (a long epoch of a net)' => 'EXISTS (SELECT FROM m_net
+		WHERE finished IS NULL AND pid = $1) AND (SELECT clock_timestamp() - query_start > \'2 s\'
+		FROM pg_stat_activity WHERE pid = $1) AND NOT told(1, $1)',
 	'folding in' => 'told(2, $1) AND pg_sleep(1) IS NOT NULL AND NOT told(3, $1)',
 	writing => 'told(3, $1)');
 
 my $train = "SELECT * FROM collab.train('%s', '%s_watched', n_epochs => %d, n_factors => %d, verbose => false, replace => %s)";
 my $retrain = "CALL collab.retrain('m_%s', options => '{\"n_epochs\": %d, \"n_factors\": %d, \"verbose\": false}')";
 my $fit = "SELECT (collab.fit('%s', user_id, item_id, rating, '{\"n_epochs\": %d, \"n_factors\": %d, \"verbose\": false, \"replace\": %s}')).n_users FROM %s_watched";
+my $train_nn = "SELECT * FROM collab.train('never', '%s_watched', use_nn => true, layers => '{%s}', batch_size => %d, n_epochs => 1000, verbose => false)";
 my @cases = (
 	[ 'train', 'reading', 'large', sprintf($train, 'never', 'large', 1, 5, 'false') ],
 	[ 'train', 'freezing', 'large', sprintf($train, 'never', 'large', 1, 5, 'false') ],
 	[ 'train', 'freezing, later', 'large', sprintf($train, 'never', 'large', 1, 5, 'false') ],
 	[ 'train', 'training (one transaction)', 'small', sprintf($train, 'never', 'small', 5000, 50, 'false') ],
 	[ 'train', 'writing', 'wide', sprintf($train, 'm_wide', 'wide', 1, 100, 'true') ],
+	# a net of few weights and many steps, one of many, a batch of many ratings
+	[ 'train, neural', 'training (one transaction)', 'small', sprintf($train_nn, 'small', '100,50', 64) ],
+	[ 'train, neural and wide,', 'training (one transaction)', 'small', sprintf($train_nn, 'small', '4096,2048', 64) ],
+	[ 'train, neural in great batches,', 'training (one transaction)', 'small', sprintf($train_nn, 'small', '1000,500', 30000) ],
+	[ 'retrain, neural,', 'training (a long epoch of a net)', 'net', "CALL collab.retrain('m_net', options => '{\"n_epochs\": 10, \"layers\": [1000, 1000], \"verbose\": false}')" ],
 	[ 'retrain', 'reading', 'large', sprintf($retrain, 'large', 1, 5) ],
 	[ 'retrain', 'freezing', 'large', sprintf($retrain, 'large', 1, 5) ],
 	[ 'retrain', 'training (short epochs)', 'small', sprintf($retrain, 'small', 5000, 50) ],

@@ -14,6 +14,7 @@ use Test::More;
 my $primary = new_node('primary', 'wal_level = replica');
 $primary->safe_psql('postgres', make_ratings('ratings', 1000, 100, 20));
 $primary->safe_psql('postgres', "SELECT collab.train('m', 'ratings', n_factors => 10, verbose => false)");
+$primary->safe_psql('postgres', "SELECT collab.train('net', 'ratings', use_nn => true, layers => '{30,10}', verbose => false)");
 $primary->backup('base');
 
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -31,6 +32,9 @@ my %reader = (
 	user_bias => "SELECT string_agg(b::text, ' ') FROM collab.user_bias('m', 20) b",
 	similar_users => "SELECT string_agg(s::text, ' ') FROM collab.similar_users('m', 7, 20) s",
 	pca_project_users => "SELECT string_agg(p::text, ' ') FROM collab.pca_project_users('m', 3) p",
+	'predict by a net' => answers('net'),
+	'recommend by a net' => "SELECT string_agg(r::text, ' ') FROM collab.recommend('net', 3, 20) r",
+	'cosine_similar of a net' => "SELECT string_agg(s::text, ' ') FROM collab.cosine_similar('net', 7, 20) s",
 	history => "SELECT string_agg(h::text, ' ') FROM collab.history('m') h",
 	models => "SELECT string_agg(m::text, ' ') FROM collab.models m");
 
@@ -66,10 +70,9 @@ fails_with($reader, $_->[1], '25006', qr/cannot execute collab\.\w+\(\) in a rea
 	$session->close;
 }
 
-$primary->safe_psql('postgres', "CALL collab.retrain('m', options => '{\"seed\": 7}')");
+$primary->safe_psql('postgres', "CALL collab.retrain('$_', options => '{\"seed\": 7}')") for qw(m net);
 $primary->wait_for_catchup($standby);
-for my $name (qw(predict movie_bias cosine_similar fold_in pca_project user_bias similar_users
-	pca_project_users history))
+for my $name (grep { $_ ne 'models' && $_ ne 'pca_explained' } sort keys %reader)
 {
 	my $new = $primary->safe_psql('postgres', $reader{$name});
 	isnt($new, $old{$name}, "$name has changed after a retrain");

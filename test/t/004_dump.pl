@@ -19,13 +19,19 @@ my $dumps = $node->basedir;
 $node->safe_psql('postgres', 'CREATE SCHEMA "Fine Models"');
 $node->safe_psql('postgres', make_ratings('"Fine Models"."the ratings"', 1000, 100, 20));
 $node->safe_psql('postgres', make_ratings('ratings', 1000, 100, 20));
-my %model = (plain => 'm', quoted => '"Fine Models"."My model"');
+my %model = (plain => 'm', quoted => '"Fine Models"."My model"', neural => 'net');
 $node->safe_psql('postgres',
 	"SELECT collab.train('$model{plain}', 'ratings', n_factors => 10, verbose => false);
 	 SELECT collab.train('$model{quoted}', '\"Fine Models\".\"the ratings\"', n_factors => 10, seed => 5, verbose => false);
+	 SELECT collab.train('net', 'ratings', use_nn => true, layers => '{30,10}', verbose => false);
+	 CALL collab.retrain('net', options => '{\"seed\": 7}');
 	 CALL collab.retrain('m', options => '{\"seed\": 6}')");
 my %answers = map { $_ => $node->safe_psql('postgres', answers($model{$_})) } keys %model;
 isnt($answers{plain}, $answers{quoted}, 'the models differ');
+isnt($answers{plain}, $answers{neural}, 'and so does the neural one');
+my $weights = 'SELECT md5(weights::text) FROM net ORDER BY generation';
+my $net = $node->safe_psql('postgres', $weights);
+like($net, qr/^\n[0-9a-f]{32}$/, 'its weights are in the current row alone');
 
 # A whole database
 $node->command_ok([ 'pg_dump', '--format', 'custom', '--file', "$dumps/custom", '--dbname', $node->connstr('postgres') ],
@@ -42,24 +48,27 @@ for my $db (qw(custom plain))
 {
 	for my $name (sort keys %model)
 	{
+		is($node->safe_psql($db, $weights), $net, "$db: weights are the same to the bit") if $name eq 'neural';
 		is($node->safe_psql($db, answers($model{$name})), $answers{$name}, "$db: model $name answers as before");
 		$node->safe_psql($db, "CALL collab.retrain('$model{$name}')");
 	}
 	is($node->safe_psql($db, 'SELECT string_agg(model::text, \', \' ORDER BY model_name) FROM collab.models'),
-		'"Fine Models"."My model", m', "$db: the models are listed");
+		'"Fine Models"."My model", m, net', "$db: the models are listed");
 	is(trainings($node, 'm'), '1 2', 'the original is not touched');
 }
 # deterministic: the same rows, options and seed give the same model
-is($node->safe_psql('custom', answers('m')), $answers{plain}, 'retrained from restored ratings, the model is the same');
+is($node->safe_psql('custom', answers($model{$_})), $answers{$_}, "retrained from restored ratings, model $_ is the same")
+  for sort keys %model;
 
 # The three tables alone, to a database without the source
 $node->safe_psql('alone', 'CREATE EXTENSION collab');
 $node->command_ok([ 'pg_dump', '--format', 'custom', '--file', "$dumps/tables", '--table', 'public.m',
-		'--table', 'public.m_users', '--table', 'public.m_items', '--dbname', $node->connstr('postgres') ],
-	'pg_dump of the three tables');
+		'--table', 'public.m_users', '--table', 'public.m_items', '--table', 'public.net*', '--dbname', $node->connstr('postgres') ],
+	'pg_dump of the three tables, and of three others');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '--dbname', $node->connstr('alone'), "$dumps/tables" ],
 	'pg_restore of the three tables');
 is($node->safe_psql('alone', answers('m')), $answers{plain}, 'alone: the model answers as before');
+is($node->safe_psql('alone', answers('net')), $answers{neural}, 'alone: so does the neural one');
 {
 	my $session = session($node, db => 'alone');
 	is($session->query("SELECT count(*) FROM collab.history('m')"), 10, 'alone: so does its history');
@@ -84,6 +93,7 @@ sub trainings_of
 # DROP EXTENSION does not take a user's models with it.
 {
 	my $session = session($node, db => 'alone');
+	$session->query("SELECT collab.drop_model('net')");
 	my $embeddings = $session->query('SELECT count(*) FROM m_users');
 	fails_with($session, 'DROP EXTENSION collab', '2BP01', qr/table m depends on type collab\.model/,
 		'DROP EXTENSION while there is a model');

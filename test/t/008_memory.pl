@@ -15,6 +15,7 @@ my $session = session($node);
 $session->query(make_ratings('ratings', 1000, 100, 20));
 $session->query("SELECT count(*) FROM collab.train('m', 'ratings', n_factors => 20, verbose => false)");
 $session->query("SELECT count(*) FROM collab.train('n', 'ratings', n_factors => 20, verbose => false)");
+$session->query("SELECT count(*) FROM collab.train('net', 'ratings', use_nn => true, layers => '{30,10}', verbose => false)");
 
 my %reader = (
 	predict => "SELECT collab.predict('m', N % 1200, N % 120)",
@@ -31,6 +32,9 @@ my %reader = (
 	pca_project_users => "SELECT count(*) FROM collab.pca_project_users('m', 2, 20)",
 	score => "SELECT collab.score(0.5, '{1,2,3}', N, ARRAY[3,2,N]::real[], '{1,5}')",
 	cosine_similarity => "SELECT collab.cosine_similarity('{1,2,3}', ARRAY[3,2,N]::real[])",
+	'predict by a net' => "SELECT collab.predict('net', N % 1200, N % 120)",
+	'recommend by a net' => "SELECT count(*) FROM collab.recommend('net', N % 1200, 5, exclude_seen => false)",
+	'cosine_similar of a net' => "SELECT count(*) FROM collab.cosine_similar('net', N % 120, 5)",
 	'an error' => "SELECT count(*) FROM collab.pca_project('m', 1000 + N)",
 	'another model' => "SELECT collab.predict('n', N, N)");
 
@@ -58,6 +62,7 @@ CREATE FUNCTION one_call_site(n int) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	FOR i IN 1 .. n LOOP
 		PERFORM collab.predict('m', i % 1200, i % 120);
+		PERFORM collab.predict('net', i % 1200, i % 120);
 		PERFORM FROM collab.movie_bias('m', 3);
 		PERFORM FROM collab.cosine_similar('m', i % 120, 3);
 		PERFORM FROM collab.fold_in('m', ARRAY[i % 100 + 1, 3], '{4,5}');
@@ -100,7 +105,11 @@ for my $name (sort keys %reader)
 	});
 }
 # Within one statement, over many rows
-does_not_grow('predict over rows', sub { $session->query("SELECT sum(collab.predict('m', user_id, item_id)) FROM ratings") });
+for my $model (qw(m net))
+{
+	does_not_grow("predict over rows with $model",
+		sub { $session->query("SELECT sum(collab.predict('$model', user_id, item_id)) FROM ratings") });
+}
 
 {
 	my $grown = resident() - $resident;
@@ -126,6 +135,16 @@ does_not_grow('retrain', sub {
 		$session->query("SELECT collab.predict('m', 1, 1)");
 	}
 });
+does_not_grow('train, retrain and rank with a net', sub {
+	for (1 .. 3)
+	{
+		$session->query("SELECT count(*) FROM collab.train('brief', 'ratings', use_nn => true, n_epochs => 1, verbose => false)");
+		$session->query("CALL collab.retrain('brief', warm_start => true)");
+		$session->query("SELECT count(*) FROM collab.recommend_all('brief', 3)");
+		$session->query("SELECT collab.drop_model('brief')");
+	}
+});
+does_not_grow('touch a net', sub { $session->query("SELECT collab.touch('net'), collab.predict('net', 1, 1)") for 1 .. 20 });
 does_not_grow('fit', sub {
 	$session->query("SELECT collab.fit('fitted', user_id, item_id, rating, '{\"n_epochs\": 1, \"verbose\": false, \"replace\": true}') FROM ratings")
 		for 1 .. 5;
