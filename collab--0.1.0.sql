@@ -130,6 +130,27 @@ LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 100;
 COMMENT ON FUNCTION collab.lr_find(regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, boolean, integer[], integer, integer, boolean, double precision, boolean, boolean, double precision, double precision, integer)
 IS 'learning-rate range test: the loss of each step while the rate rises, and the rate that it suggests for lr_max';
 
+CREATE FUNCTION collab.tune(
+	ratings regclass,
+	user_column name DEFAULT 'user_id',
+	item_column name DEFAULT 'item_id',
+	rating_column name DEFAULT 'rating',
+	n_factors integer[] DEFAULT '{50}',
+	wd double precision[] DEFAULT '{0.1}',
+	lr_max double precision[] DEFAULT '{5e-3}',
+	n_epochs integer[] DEFAULT '{5}',
+	n_trials integer DEFAULT NULL,
+	folds integer DEFAULT 1,
+	valid_pct double precision DEFAULT 0.2,
+	seed bigint DEFAULT 42,
+	options jsonb DEFAULT '{}',
+	verbose boolean DEFAULT true)
+RETURNS TABLE (rank integer, n_factors integer, wd double precision, lr_max double precision, n_epochs integer, train_loss double precision, valid_loss double precision, valid_loss_sd double precision, elapsed interval)
+AS 'MODULE_PATHNAME', 'collab_tune'
+LANGUAGE C STABLE PARALLEL UNSAFE COST 10000000 ROWS 20;
+COMMENT ON FUNCTION collab.tune(regclass, name, name, name, integer[], double precision[], double precision[], integer[], integer, integer, double precision, bigint, jsonb, boolean)
+IS 'train under many settings, side by side on threads: what each reaches on held-out ratings, best first; stores no model';
+
 CREATE PROCEDURE collab.retrain(
 	model regclass,
 	warm_start boolean DEFAULT false,

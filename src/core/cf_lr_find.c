@@ -76,11 +76,10 @@ run_steps(range_test *test, double start, double end, uint32_t n_steps, cf_lr_pr
 
 /*
  * lengths[i]: of the longest falling subsequence of losses that ends at i.
- * As in fastai, the greatest length is taken for a span back from its end.
+ * *end is the first i of the greatest length.
  */
 static cf_status
-find_valley(cf_host *host, const double *losses, uint32_t n, uint32_t *lengths, uint32_t *begin,
-			uint32_t *end)
+find_valley(cf_host *host, const double *losses, uint32_t n, uint32_t *lengths, uint32_t *end)
 {
 	uint32_t	i;
 	uint32_t	j;
@@ -97,8 +96,22 @@ find_valley(cf_host *host, const double *losses, uint32_t n, uint32_t *lengths, 
 		if (cf_should_stop(host))
 			return CF_STOPPED;
 	}
-	*begin = *end > lengths[*end] ? *end - lengths[*end] : 0;
 	return CF_OK;
+}
+
+/*
+ * As in fastai, the length is taken for a span back from the valley's end,
+ * which may so begin one before the first point; half of the span is a third
+ * and a sixth, each rounded down.  false: the curve hardly falls.
+ */
+static bool
+point_in_valley(const double *losses, uint32_t end, uint32_t length, uint32_t *point)
+{
+	uint32_t	begin = end > length ? end - length : 0;
+	uint32_t	ahead = end + length / 3 + length / 6;
+
+	*point = ahead > length ? ahead - length : 0;
+	return losses[begin] - losses[end] >= LEAST_FALL * losses[begin];
 }
 
 /* Smoothed losses up to the first that is no number; returns how many. */
@@ -120,8 +133,6 @@ cf_lr_valley(cf_host *host, const cf_lr_probe *probes, uint32_t n, uint32_t n_st
 	uint32_t	last = n > LAST_LEFT_OUT ? n - LAST_LEFT_OUT : 0;
 	double	   *losses;
 	uint32_t   *lengths;
-	uint32_t	begin = 0;
-	uint32_t	end = 0;
 	cf_status	status = CF_OK;
 
 	*suggested = n;
@@ -134,12 +145,14 @@ cf_lr_valley(cf_host *host, const cf_lr_probe *probes, uint32_t n, uint32_t n_st
 	else
 	{
 		uint32_t	points = finite_losses(probes + first, last - first, losses);
+		uint32_t	end;
+		uint32_t	point;
 
 		if (points >= LEAST_POINTS)
 		{
-			status = find_valley(host, losses, points, lengths, &begin, &end);
-			if (status == CF_OK && losses[begin] - losses[end] >= LEAST_FALL * losses[begin])
-				*suggested = first + begin + (end - begin) / 3 + (end - begin) / 6;
+			status = find_valley(host, losses, points, lengths, &end);
+			if (status == CF_OK && point_in_valley(losses, end, lengths[end], &point))
+				*suggested = first + point;
 		}
 	}
 	cf_free(host, lengths);

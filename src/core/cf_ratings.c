@@ -170,6 +170,34 @@ hash_keys(const cf_ratings *ratings, uint64_t *users, uint64_t *items, uint64_t 
 	return CF_OK;
 }
 
+/* The upper half of a * b: a random 64-bit number made one below b. */
+static inline uint64_t
+scale_down(uint64_t a, uint64_t b)
+{
+	uint64_t	low = (a & UINT32_MAX) * (b & UINT32_MAX);
+	uint64_t	middle = (a >> 32) * (b & UINT32_MAX) + (low >> 32);
+	uint64_t	other = (a & UINT32_MAX) * (b >> 32) + (middle & UINT32_MAX);
+
+	return (a >> 32) * (b >> 32) + (middle >> 32) + (other >> 32);
+}
+
+static cf_status
+find_folds(const cf_ratings *ratings, const uint64_t *users, const uint64_t *items,
+		   uint32_t n_folds, uint16_t *folds)
+{
+	size_t		j;
+
+	for (j = 0; j < ratings->n_rows; j++)
+	{
+		const cf_rating *row = &ratings->rows[j];
+
+		folds[j] = (uint16_t) scale_down(pair_hash(users[row->user], items[row->item]), n_folds);
+		if (stop_is_due(ratings->host, j))
+			return CF_STOPPED;
+	}
+	return CF_OK;
+}
+
 static cf_status
 mark_pairs(cf_ratings *ratings, const uint64_t *users, const uint64_t *items,
 		   double valid_part)
@@ -195,21 +223,46 @@ mark_pairs(cf_ratings *ratings, const uint64_t *users, const uint64_t *items,
 	return CF_OK;
 }
 
+/* To be given to cf_free, whatever comes back. */
+static cf_status
+make_hashes(const cf_ratings *ratings, uint64_t seed, uint64_t **users, uint64_t **items)
+{
+	cf_host    *host = ratings->host;
+
+	*items = NULL;
+	*users = cf_alloc(host, cf_dict_count(ratings->users), sizeof(uint64_t));
+	if (*users != NULL)
+		*items = cf_alloc(host, cf_dict_count(ratings->items), sizeof(uint64_t));
+	if (*items == NULL)
+		return host->failure;
+	return hash_keys(ratings, *users, *items, seed);
+}
+
 static cf_status
 mark_valid(cf_ratings *ratings, uint64_t seed, double valid_part)
 {
-	cf_host    *host = ratings->host;
-	uint64_t   *users = cf_alloc(host, cf_dict_count(ratings->users), sizeof(uint64_t));
-	uint64_t   *items = users == NULL ? NULL :
-		cf_alloc(host, cf_dict_count(ratings->items), sizeof(uint64_t));
-	cf_status	status = items == NULL ? host->failure : CF_OK;
+	uint64_t   *users;
+	uint64_t   *items;
+	cf_status	status = make_hashes(ratings, seed, &users, &items);
 
 	if (status == CF_OK)
-		status = hash_keys(ratings, users, items, seed);
-	if (status == CF_OK)
 		status = mark_pairs(ratings, users, items, valid_part);
-	cf_free(host, users);
-	cf_free(host, items);
+	cf_free(ratings->host, users);
+	cf_free(ratings->host, items);
+	return status;
+}
+
+cf_status
+cf_ratings_folds(const cf_ratings *ratings, uint64_t seed, uint32_t n_folds, uint16_t *folds)
+{
+	uint64_t   *users;
+	uint64_t   *items;
+	cf_status	status = make_hashes(ratings, seed, &users, &items);
+
+	if (status == CF_OK)
+		status = find_folds(ratings, users, items, n_folds, folds);
+	cf_free(ratings->host, users);
+	cf_free(ratings->host, items);
 	return status;
 }
 
@@ -505,17 +558,6 @@ cf_ratings_freeze(cf_ratings *ratings, uint64_t seed, double valid_part)
 }
 
 /* ---------- shuffling ---------- */
-
-/* The upper half of a * b: a random 64-bit number made one below b. */
-static inline uint64_t
-scale_down(uint64_t a, uint64_t b)
-{
-	uint64_t	low = (a & UINT32_MAX) * (b & UINT32_MAX);
-	uint64_t	middle = (a >> 32) * (b & UINT32_MAX) + (low >> 32);
-	uint64_t	other = (a & UINT32_MAX) * (b >> 32) + (middle & UINT32_MAX);
-
-	return (a >> 32) * (b >> 32) + (middle >> 32) + (other >> 32);
-}
 
 /*
  * Draw the partners of the swaps "last", last - 1, ...: "n" of them, which

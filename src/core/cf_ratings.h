@@ -17,6 +17,8 @@
 
 #include "cf_dict.h"
 
+#define CF_MAX_FOLDS	1000
+
 typedef struct cf_rating
 {
 	uint32_t	user;			/* number in the users' dictionary */
@@ -63,6 +65,15 @@ extern cf_status cf_ratings_freeze(cf_ratings *ratings, uint64_t seed,
 extern bool cf_ratings_is_valid(cf_key_kind user_kind, cf_key user,
 								cf_key_kind item_kind, cf_key item,
 								uint64_t seed, double valid_part);
+
+/*
+ * Cross validation: the fold of each row, 0 to n_folds - 1, by where the hash
+ * of its pair is in the hash's range.  So each pair is in one fold, whatever
+ * else is in the table, and fold 0 is what freezing under this seed sets aside
+ * for valid_part 1 / n_folds.  n_folds is at most CF_MAX_FOLDS.
+ */
+extern cf_status cf_ratings_folds(const cf_ratings *ratings, uint64_t seed,
+								  uint32_t n_folds, uint16_t *folds);
 
 /* Put rows[0, n) in a random order that depends on (seed, epoch) alone. */
 extern cf_status cf_ratings_shuffle(cf_host *host, cf_rating *rows, size_t n,
