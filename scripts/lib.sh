@@ -108,6 +108,17 @@ need_server() {
 	need_packages libopenblas0 gcc make libc6-dev perl "${@//@/$PG_MAJOR}"
 }
 
+# want_packages NAME...: installs those that the archive has (@ as above).
+# Tests that use one are skipped where it is missing.
+want_packages() {
+	local package found=()
+	[ "$(id -u)" = 0 ] && command -v apt-cache >/dev/null || return 0
+	for package in "${@//@/$PG_MAJOR}"; do
+		[ -z "$(apt-cache madison "$package" 2>/dev/null)" ] || found+=("$package")
+	done
+	need_packages "${found[@]}"
+}
+
 #
 # The temporary folder
 #
@@ -255,6 +266,24 @@ stop_cluster() {
 # sql [PSQL ARGUMENT...]: unaligned output without headers, stops at errors.
 sql() {
 	"$bin/psql" -X -q -A -t -v ON_ERROR_STOP=1 "$@"
+}
+
+# watch_memory PIDFILE: waits for the file with a backend's pid; when that
+# process has gone, prints its own memory (RssAnon, kB) at first and at most.
+# shellcheck disable=SC2016
+watch_memory() {
+	perl -e 'use Time::HiRes "sleep";
+		my ($pid, $first, $most);
+		while (-d $ARGV[1]) { if (open my $f, "<", $ARGV[0]) { $pid = <$f>; last if defined $pid && $pid =~ s/^(\d+)\n.*/$1/s } sleep 0.01 }
+		while ($pid) {
+			open my $f, "<", "/proc/$pid/status" or last;
+			my ($now) = map { /^RssAnon:\s+(\d+)/ ? $1 : () } <$f>;
+			last unless defined $now;
+			$first //= $now;
+			$most = $now if !defined $most || $now > $most;
+			sleep 0.002;
+		}
+		print "$first $most\n";' "$1" "$work"
 }
 
 # median NUMBER...
