@@ -10,6 +10,9 @@
 #include "postgres.h"
 
 #include <math.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -382,10 +385,17 @@ StopTune(int code, Datum search)
 	cf_tune_stop(((Search *) DatumGetPointer(search))->tune);
 }
 
+/*
+ * What threads gave back to malloc may be megabytes that it keeps for the next
+ * ones, of which there may be none in this session.
+ */
 static void
 DestroyTune(int code, Datum search)
 {
 	cf_tune_destroy(((Search *) DatumGetPointer(search))->tune);
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
 }
 
 static void
@@ -413,7 +423,7 @@ RunTune(Search *search)
 		PoolDo(cf_tune_host(search->tune), RunTrials, search);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(DestroyTune, PointerGetDatum(search));
-	cf_tune_destroy(search->tune);
+	DestroyTune(0, PointerGetDatum(search));
 }
 
 /* ---------- rows ---------- */
