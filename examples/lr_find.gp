@@ -23,8 +23,9 @@ set logscale x
 set format x "10^{%T}"
 
 # The start and the lowest are of interest, not how far the end goes up.
-start = NaN
-stats curve using (start = start == start ? start : $3, $3) nooutput
+stats curve using 3 every ::0::0 nooutput
+start = STATS_max
+stats curve using 3 nooutput
 set yrange [STATS_min - 0.3 * (start - STATS_min) - 0.05 * start : start + 0.5 * (start - STATS_min) + 0.1 * start]
 plot curve using 1:2 with points pointtype 7 pointsize 0.3 linecolor rgb "#b8cce4" title "of each batch", \
 	curve using 1:3 with lines linewidth 2 linecolor rgb "#3b6ea5" title "smoothed", \
