@@ -111,8 +111,8 @@ cf_evaluate_errors(const cf_model *model, cf_host *host, const cf_held_out *held
 	double		squares = 0.0;
 	double		absolutes = 0.0;
 	double		around_mean = 0.0;
-	double		mean;
-	bool		all_equal;
+	double		mean = 0.0;
+	bool		all_equal = true;
 	size_t		j;
 	cf_status	status = mean_value(host, held, &mean, &all_equal);
 

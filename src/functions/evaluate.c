@@ -37,6 +37,7 @@ enum
 };
 
 #define GIVE_RATINGS	"Give ratings => 'the_relation', with ratings that the model was not trained on."
+#define READ_AS_OWNER	"SET ROLE to its owner, or to a role that has its rights."
 #define CAST_IDS		"Give ratings => 'a_view' that casts the ids."
 #define ROWS_AT_ONCE	65536	/* between two looks for interrupts */
 
@@ -143,7 +144,6 @@ static void
 ReadOwnSplit(Evaluation *run, FunctionCallInfo fcinfo)
 {
 	Source		source = OpenHeldOut(fcinfo, run->model);
-	SourceReading reading;
 
 	if (run->options.valid_pct == 0)
 		ereport(ERROR,
@@ -151,9 +151,8 @@ ReadOwnSplit(Evaluation *run, FunctionCallInfo fcinfo)
 				 errmsg("model \"%s\" held no ratings out", run->model->name),
 				 errdetail("It was trained with valid_pct => 0."),
 				 errhint(GIVE_RATINGS)));
-	reading = SourceBeginReading(&source);
+	SourceRequireTrusted(&source, READ_AS_OWNER);
 	ReadRatings(run, &source);
-	SourceEndReading(&reading);
 	HoldOut(run, run->options.valid_pct);
 	EnterTrainingPart(run);
 }
@@ -210,7 +209,6 @@ static void
 ReadTrainingPart(Evaluation *run)
 {
 	TrainingReader reader = {.run = run};
-	SourceReading reading;
 	Source		source;
 
 	if (!OidIsValid(SourceFind(&run->model->source)))
@@ -222,14 +220,13 @@ ReadTrainingPart(Evaluation *run)
 	RequireKeyFamilies(run->model, &source, CAST_IDS);
 	source.read_only = true;
 	reader.source = &source;
-	reading = SourceBeginReading(&source);
+	SourceRequireTrusted(&source, READ_AS_OWNER);
 	SourceScan(&source, SOURCE_PAIRS, EnterTrained, &reader);
 
 	/* as the training has it: should all be in the validation part, all train */
 	reader.whole = !reader.any;
 	if (reader.whole)
 		SourceScan(&source, SOURCE_PAIRS, EnterTrained, &reader);
-	SourceEndReading(&reading);
 }
 
 static void

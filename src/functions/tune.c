@@ -92,9 +92,9 @@ CompareNumbers(const void *a, const void *b)
 static void
 RequireDistinct(const Axis *axis)
 {
-	float8	   *sorted = palloc(axis->n * sizeof(float8));
+	float8	   *sorted = palloc((Size) axis->n * sizeof(float8));
 
-	memcpy(sorted, axis->values, axis->n * sizeof(float8));
+	memcpy(sorted, axis->values, (Size) axis->n * sizeof(float8));
 	qsort(sorted, axis->n, sizeof(float8), CompareNumbers);
 	for (int i = 1; i < axis->n; i++)
 		if (sorted[i] == sorted[i - 1])

@@ -32,13 +32,6 @@ extern void CollabInitMaterializedSRF(FunctionCallInfo fcinfo, int flags);
 #define MarkGUCPrefixReserved(name) EmitWarningsOnPlaceholders(name)
 #endif
 
-/* 15: views that run with the rights of whoever reads them */
-#if PG_VERSION_NUM < 150000
-#define ViewHasSecurityInvoker(relation) false
-#else
-#define ViewHasSecurityInvoker(relation) RelationHasSecurityInvoker(relation)
-#endif
-
 /* 16: PG_FUNCTION_INFO_V1 exports the function from a library that hides its symbols */
 #define COLLAB_FUNCTION(name) \
 	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \

@@ -97,6 +97,7 @@ OpenSource(const CachedModel *model)
 	Source		source;
 
 	SourceOpenRemembered(&source, &model->source, InvalidOid, model->name, WAY_OUT);
+	SourceRequireTrusted(&source, WAY_OUT);
 	RequireKeyFamilies(model, &source, WAY_OUT);
 	source.read_only = true;	/* under the caller's snapshot */
 	return source;
@@ -106,7 +107,6 @@ static size_t
 ReadSeen(CachedModel *model, const Source *source, cf_key user, uint32 **rows)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	SourceReading reading = SourceBeginReading(source);
 	Datum		value;
 	size_t		n;
 
@@ -117,7 +117,6 @@ ReadSeen(CachedModel *model, const Source *source, cf_key user, uint32 **rows)
 	*rows = MemoryContextAllocHuge(caller, Max(SPI_processed, 1) * sizeof(uint32));
 	n = KnownItems(model, *rows);
 	SPI_finish();
-	SourceEndReading(&reading);
 	return n;
 }
 
@@ -160,17 +159,14 @@ SeenByAll(CachedModel *model, cf_host *host)
 {
 	ErrorContextCallback context = {error_context_stack, AddWayOut, model};
 	SeenBuilder builder = {model, host, NULL};
-	SourceReading reading;
 	Source		source;
 
 	error_context_stack = &context;
 	source = OpenSource(model);
 	HostCheck(host, cf_seen_create(host, model->model.users.n_rows, &builder.seen));
-	reading = SourceBeginReading(&source);
 	SPI_connect();
 	SourceScan(&source, SOURCE_PAIRS, AddSeen, &builder);
 	SPI_finish();
-	SourceEndReading(&reading);
 	HostCheck(host, cf_seen_freeze(builder.seen));
 	error_context_stack = context.previous;
 	return builder.seen;

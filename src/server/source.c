@@ -357,66 +357,32 @@ SourceOpenRemembered(Source *source, const ModelSource *remembered, Oid instead,
 			   NameStr(remembered->rating_column));
 }
 
-static void
-RequireSelect(const Source *source)
+static bool
+IsTrusted(Oid owner)
 {
-	const NameData *columns[SOURCE_COLUMNS] = {&source->user_column, &source->item_column,
-	&source->rating_column};
+	Oid			caller = GetUserId();
 
-	if (pg_class_aclcheck(source->relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
-		return;
-	for (int i = 0; i < SOURCE_COLUMNS; i++)
-		if (pg_attribute_aclcheck(source->relid, get_attnum(source->relid, NameStr(*columns[i])),
-								  GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, get_rel_name(source->relid));
+	return owner == caller || superuser_arg(owner) ||
+		(!superuser() && has_privs_of_role(caller, owner));
 }
 
-/* Is the relation a view that somebody wrote whom the caller need not trust? */
-static bool
-IsViewOfAnother(const Source *source, Oid *owner)
+void
+SourceRequireTrusted(const Source *source, const char *hint)
 {
 	Relation	relation = table_open(source->relid, AccessShareLock);
-	bool		view = relation->rd_rel->relkind == RELKIND_VIEW;
-	bool		invoker = view && ViewHasSecurityInvoker(relation);
+	bool		trusted = relation->rd_rel->relkind != RELKIND_VIEW ||
+		IsTrusted(relation->rd_rel->relowner);
 
+	table_close(relation, NoLock);
+	if (!trusted)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("%s is a view of another role", source->name),
+				 errdetail("What is in it would run with your rights."),
+				 errhint("%s", hint)));
 	/* it was looked up by name before it was locked */
 	if (strcmp(QualifiedName(source->relid), source->name) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation %s was renamed", source->name)));
-	*owner = relation->rd_rel->relowner;
-	table_close(relation, NoLock);
-	if (!view || *owner == GetUserId() || superuser_arg(*owner))
-		return false;
-	if (invoker)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("%s is a security_invoker view of another role", source->name),
-				 errdetail("What is in it would run with your rights.")));
-	return true;
-}
-
-SourceReading
-SourceBeginReading(const Source *source)
-{
-	SourceReading reading = {0};
-	Oid			owner;
-
-	if (!IsViewOfAnother(source, &owner))
-		return reading;
-	RequireSelect(source);
-	GetUserIdAndSecContext(&reading.user, &reading.security);
-	SetUserIdAndSecContext(owner, reading.security | SECURITY_RESTRICTED_OPERATION);
-	reading.guc_level = NewGUCNestLevel();
-	return reading;
-}
-
-/* After an error the end of the transaction, or subtransaction, does this. */
-void
-SourceEndReading(const SourceReading *reading)
-{
-	if (reading->guc_level == 0)
-		return;
-	AtEOXact_GUC(false, reading->guc_level);
-	SetUserIdAndSecContext(reading->user, reading->security);
 }

@@ -62,22 +62,13 @@ extern void SourceOpenRemembered(Source *source, const ModelSource *remembered, 
 								 const char *model, const char *hint);
 
 /*
- * Readers of a model that may belong to anybody read its source between these
- * two.  Where the source is a view, the code in it must not run with the
- * rights of whoever reads the model: the caller's right to SELECT is checked,
- * and the view is read as its owner, which is what it does with the tables
- * under it anyway.  42501 for a security_invoker view of another role, which
- * can only be read as the caller.
+ * A model can belong to anybody, and functions in a view run with the rights
+ * of whoever reads it.  So what reads the source by itself, and not because
+ * the caller named it, does so only where the view's owner is to be trusted:
+ * the caller, a superuser, or a role whose rights the caller has without being
+ * a superuser.  42501 with "hint" elsewhere.
  */
-typedef struct SourceReading
-{
-	Oid			user;			/* the caller */
-	int			security;
-	int			guc_level;		/* 0: nothing was changed */
-} SourceReading;
-
-extern SourceReading SourceBeginReading(const Source *source);
-extern void SourceEndReading(const SourceReading *reading);
+extern void SourceRequireTrusted(const Source *source, const char *hint);
 
 /*
  * Called for each row.  "rated" is false where the rating is NULL.  Keys point
