@@ -129,7 +129,8 @@ cf_evaluate_errors(const cf_model *model, cf_host *host, const cf_held_out *held
 		squares += error * error;
 		absolutes += fabs(error);
 		around_mean += (row->value - mean) * (row->value - mean);
-		if (stop_is_due(host, j))
+		/* a net can be large, and each prediction goes through all of it */
+		if (stop_is_due(host, j) || (model->net != NULL && cf_should_stop(host)))
 			status = CF_STOPPED;
 	}
 	errors->mse = held->n > 0 ? squares / n : NAN;
@@ -162,6 +163,7 @@ typedef struct ranking_buffers
 
 typedef struct ranking_job
 {
+	cf_pool    *pool;
 	const cf_model *model;
 	const cf_held_out *held;
 	const cf_seen *seen;
@@ -213,21 +215,32 @@ find_relevant(const ranking_job *job, const ranked_user *user, const uint32_t *s
 	return n;
 }
 
-/* Scores of the candidates, NaN for all others. */
-static void
-score_candidates(const ranking_job *job, uint32_t user_row, const uint32_t *seen,
-				 size_t n_seen, float *scores)
+/* Scores of the candidates, NaN for all others; false when it is time to stop. */
+static bool
+score_candidates(const ranking_job *job, uint32_t thread, uint32_t user_row,
+				 const uint32_t *seen, size_t n_seen, float *scores)
 {
 	const cf_side *items = &job->model->items;
+	const float *user = cf_user_embedding(job->model, user_row);
+	uint32_t	at_once = job->model->net != NULL ?
+		(uint32_t) cf_net_items_at_once(job->model->net) : ROWS_AT_ONCE;
 	uint32_t	row;
 	size_t		j;
 
-	cf_score_items(job->model, cf_user_embedding(job->model, user_row), 0, items->n_rows, scores);
+	for (row = 0; row < items->n_rows; row += at_once)
+	{
+		uint32_t	left = items->n_rows - row;
+
+		cf_score_items(job->model, user, row, left < at_once ? left : at_once, scores + row);
+		if (cf_pool_stops(job->pool, thread))
+			return false;
+	}
 	for (row = 0; row < items->n_rows; row++)
 		if (items->n_ratings[row] == 0)
 			scores[row] = NAN;
 	for (j = 0; j < n_seen && seen[j] < items->n_rows; j++)
 		scores[seen[j]] = NAN;
+	return true;
 }
 
 /* The relevant items that are candidates, best first. */
@@ -318,7 +331,9 @@ rank_user(void *context, size_t index, uint32_t thread)
 	user->n_relevant = find_relevant(job, user, seen, n_seen, buffers->relevant);
 	if (user->n_relevant == 0)
 		return;
-	score_candidates(job, job->held->user_rows[number], seen, n_seen, buffers->scores);
+	if (!score_candidates(job, thread, job->held->user_rows[number], seen, n_seen,
+						  buffers->scores))
+		return;
 	n_found = order_found(buffers->relevant, user->n_relevant, buffers->scores, n_items,
 						  buffers->found);
 	find_places(buffers->found, n_found, buffers->scores, n_items, buffers->places);
@@ -468,7 +483,7 @@ cf_evaluate_rankings(const cf_model *model, cf_host *host, cf_pool *pool,
 					 const cf_held_out *held, const cf_seen *seen, double relevant_from,
 					 size_t k, cf_rankings *rankings)
 {
-	ranking_job job = {.model = model, .held = held, .seen = seen,
+	ranking_job job = {.pool = pool, .model = model, .held = held, .seen = seen,
 	.relevant_from = relevant_from, .k = k};
 	cf_status	status;
 

@@ -52,6 +52,7 @@ struct cf_pool
 	pthread_cond_t work;		/* there are tasks, or it is time to quit */
 	pthread_cond_t idle;		/* no helper runs a task */
 	bool		quit;
+	bool		stopped;		/* the host has said stop in this run */
 	cf_task		task;
 	void	   *context;
 	size_t		n_tasks;
@@ -218,10 +219,39 @@ begin_run(cf_pool *pool, cf_task task, void *context, size_t n_tasks)
 	pool->context = context;
 	pool->n_tasks = n_tasks;
 	pool->next = 0;
+	pool->stopped = false;
 	/* a single task is the caller's own */
 	if (n_tasks > 1)
 		pthread_cond_broadcast(&pool->work);
 	pthread_mutex_unlock(&pool->mutex);
+}
+
+/* Ask the host, on the caller's thread, and let all know; not again after a stop. */
+static bool
+poll_host(cf_pool *pool)
+{
+	bool		stop = pool->stopped || cf_should_stop(pool->host);
+
+	if (stop && !pool->stopped)
+	{
+		pthread_mutex_lock(&pool->mutex);
+		pool->stopped = true;
+		pthread_mutex_unlock(&pool->mutex);
+	}
+	return stop;
+}
+
+bool
+cf_pool_stops(cf_pool *pool, uint32_t thread)
+{
+	bool		stop;
+
+	if (thread == 0)
+		return poll_host(pool);
+	pthread_mutex_lock(&pool->mutex);
+	stop = pool->stopped || pool->quit;
+	pthread_mutex_unlock(&pool->mutex);
+	return stop;
 }
 
 /* The caller's share; false when the host says stop. */
@@ -233,7 +263,7 @@ work_along(cf_pool *pool)
 
 	while (more)
 	{
-		if (cf_should_stop(pool->host))
+		if (poll_host(pool))
 			return false;
 		pthread_mutex_lock(&pool->mutex);
 		more = take_task(pool, &index);
@@ -286,8 +316,8 @@ finish_run(cf_pool *pool, bool going)
 	pool->next = pool->n_tasks;
 	pthread_mutex_unlock(&pool->mutex);
 	while (!wait_a_tick(pool))
-		going = going && !cf_should_stop(pool->host);
-	return going;
+		going = !poll_host(pool) && going;
+	return going && !pool->stopped;
 }
 
 cf_status

@@ -7,7 +7,7 @@
  * that a host's signal handlers run where the host expects them.
  *
  * Only the calling thread polls the host, between two tasks of its own, so a
- * task should take milliseconds.  A host that may jump out of the poll (an
+ * task should take milliseconds, or ask cf_pool_stops() now and then.  A host that may jump out of the poll (an
  * error of the server) must see to it that cf_pool_destroy() is called on
  * that way, too, before any memory that tasks use is given back.
  */
@@ -40,6 +40,13 @@ extern uint32_t cf_pool_threads(const cf_pool *pool);
  * host says stop: then some tasks were not run, and none runs any more.
  */
 extern cf_status cf_pool_run(cf_pool *pool, cf_task task, void *context, size_t n_tasks);
+
+/*
+ * For a task that can take long: must it give up, on its thread "thread"?  Then
+ * cf_pool_run() returns CF_STOPPED.  On the caller's own thread this polls the
+ * host; on the others it tells what the host has said.
+ */
+extern bool cf_pool_stops(cf_pool *pool, uint32_t thread);
 
 /*
  * Let running tasks end, drop the others, join the threads.  May be called
