@@ -92,9 +92,12 @@ CompareNumbers(const void *a, const void *b)
 static void
 RequireDistinct(const Axis *axis)
 {
-	float8	   *sorted = palloc((Size) axis->n * sizeof(float8));
+	Size		size = axis->n * sizeof(float8);
+	float8	   *sorted;
 
-	memcpy(sorted, axis->values, (Size) axis->n * sizeof(float8));
+	if (axis->n < 2)
+		return;
+	sorted = memcpy(palloc(size), axis->values, size);
 	qsort(sorted, axis->n, sizeof(float8), CompareNumbers);
 	for (int i = 1; i < axis->n; i++)
 		if (sorted[i] == sorted[i - 1])

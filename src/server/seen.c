@@ -42,7 +42,7 @@ AddWayOut(void *arg)
 	errcontext("reading what users of model \"%s\" have rated", model->name);
 }
 
-/* Planned once a cached model: the server plans it anew when it has to. */
+/* Planned once a cached model, for any user; the server plans it anew when it has to. */
 static SPIPlanPtr
 SeenPlan(CachedModel *model, const Source *source)
 {
@@ -56,9 +56,9 @@ SeenPlan(CachedModel *model, const Source *source)
 					 pstrdup(quote_identifier(NameStr(source->item_column))), source->name,
 					 pstrdup(quote_identifier(NameStr(source->user_column))),
 					 pstrdup(quote_identifier(NameStr(source->rating_column))));
-	model->seen_plan = SPI_prepare(query, 1, &type);
+	model->seen_plan = SPI_prepare_cursor(query, 1, &type, CURSOR_OPT_GENERIC_PLAN);
 	if (model->seen_plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		elog(ERROR, "SPI_prepare_cursor failed: %s", SPI_result_code_string(SPI_result));
 	if (SPI_keepplan(model->seen_plan) != 0)
 		elog(ERROR, "SPI_keepplan failed");
 	return model->seen_plan;
