@@ -190,6 +190,28 @@ for my $how (qw(cancel terminate))
 	$victim->close;
 }
 
+# Readers of a net whose one prediction takes milliseconds.
+{
+	$watcher->query(make_ratings('tiny', 60, 400, 20));
+	$watcher->query("SELECT count(*) FROM collab.train('m_slow', 'tiny', use_nn => true, layers => '{4096,2048}',
+		batch_size => 1000, n_epochs => 1, verbose => false)");
+	my $victim = session($node);
+	$victim->query("SELECT collab.predict('m_slow', 1, 1)");
+	for my $call ("evaluate('m_slow', 'tiny')", "recommend_all('m_slow', 400, false)", 'predict')
+	{
+		my $what = $call =~ s/\(.*//r . ' by a wide net';
+		$victim->send($call eq 'predict' ? "SELECT sum(collab.predict('m_slow', user_id, item_id)) FROM tiny, generate_series(1, 100)"
+			: "SELECT count(*) FROM generate_series(1, 100), LATERAL collab.$call");
+		my $ms = $watcher->query("SELECT stop($victim->{pid}, 'cancel', 'pg_sleep(0.3) IS NOT NULL')");
+		note(sprintf('%-50s %4d ms', "cancel of $what", $ms));
+		$worst = $ms if $ms > $worst;
+		cmp_ok($ms, '<', $at_most, "cancel of $what is quick");
+		is($victim->wait->{state}, '57014', "cancel of $what: SQLSTATE");
+		is(thread_count($victim->{pid}), 1, "cancel of $what: no thread left");
+	}
+	$victim->close;
+}
+
 # statement_timeout, which counts for a CALL as a whole although it commits.
 $watcher->query('CREATE FUNCTION tarry() RETURNS trigger LANGUAGE plpgsql AS
 	$$BEGIN PERFORM pg_sleep(20); RETURN NULL; END$$');
