@@ -264,7 +264,7 @@ Evaluate(Evaluation *run, FunctionCallInfo fcinfo)
 	if (run->held.n == 0)
 		return;
 	HostCheck(run->host, cf_seen_freeze(run->seen));
-	PoolDo(run->host, RankUsers, run);
+	PoolDo(run->host, collab_threads, RankUsers, run);
 }
 
 /* NaN is NULL: there is nothing to measure. */

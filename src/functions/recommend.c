@@ -245,6 +245,7 @@ typedef struct RecommendAll
 	CachedModel *model;
 	cf_host    *host;
 	cf_seen    *seen;			/* NULL: nothing is left out */
+	int			n_threads;
 	cf_recommender *recommender;
 	cf_batch	batch;
 	size_t		k;
@@ -288,11 +289,11 @@ RecommendToAll(RecommendAll *run)
 	cf_filter	filter = cf_filter_default();
 
 	HostCheck(run->host, cf_recommender_create(&run->model->model, run->host, Blas(),
-											   collab_threads, run->k, run->seen, &filter,
+											   run->n_threads, run->k, run->seen, &filter,
 											   &run->recommender));
 	do
 	{
-		PoolDo(run->host, NextBatch, run);
+		PoolDo(run->host, run->n_threads, NextBatch, run);
 		AddBatch(run);
 	} while (run->batch.n_users > 0);
 	cf_recommender_destroy(run->recommender);
@@ -306,6 +307,7 @@ RecommendEach(FunctionCallInfo fcinfo, int user_type, int exclude_seen)
 	RecommendAll run = {.fcinfo = fcinfo};
 
 	run.k = PositiveArgument(fcinfo, 1, "k");
+	run.n_threads = collab_threads;
 	RequireArgument(fcinfo, exclude_seen, "exclude_seen");
 	BeginRows(fcinfo);
 	if (PG_ARGISNULL(0))

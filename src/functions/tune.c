@@ -423,7 +423,7 @@ RunTune(Search *search)
 {
 	PG_ENSURE_ERROR_CLEANUP(DestroyTune, PointerGetDatum(search));
 	{
-		PoolDo(cf_tune_host(search->tune), RunTrials, search);
+		PoolDo(cf_tune_host(search->tune), collab_threads, RunTrials, search);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(DestroyTune, PointerGetDatum(search));
 	DestroyTune(0, PointerGetDatum(search));

@@ -36,7 +36,7 @@ DestroyPool(int code, Datum pool)
 
 /* The callback is there before the first thread is. */
 void
-PoolDo(cf_host *host, void (*body) (cf_pool *pool, void *arg), void *arg)
+PoolDo(cf_host *host, int n_threads, void (*body) (cf_pool *pool, void *arg), void *arg)
 {
 	cf_pool    *volatile pool = NULL;
 	Datum		where = PointerGetDatum((void *) &pool);
@@ -44,7 +44,7 @@ PoolDo(cf_host *host, void (*body) (cf_pool *pool, void *arg), void *arg)
 	PG_ENSURE_ERROR_CLEANUP(DestroyPool, where);
 	{
 		cf_pool    *made;
-		cf_status	status = cf_pool_create(host, collab_threads, &made);
+		cf_status	status = cf_pool_create(host, n_threads, &made);
 
 		pool = made;
 		HostCheck(host, status);

@@ -12,11 +12,12 @@
 #include "core/cf_pool.h"
 
 /*
- * Call "body" with a pool of collab.threads threads.  It computes, and may
+ * Call "body" with a pool of at most n_threads threads (collab_threads, read
+ * once a call: SQL that runs between two pools can change it).  It computes, and may
  * raise errors, but runs no SQL: code that registers an exit callback of its
  * own would be in the pool's way.
  */
-extern void PoolDo(cf_host *host, void (*body) (cf_pool *pool, void *arg), void *arg);
+extern void PoolDo(cf_host *host, int n_threads, void (*body) (cf_pool *pool, void *arg), void *arg);
 
 /* collab.threads; the calling backend's own counts. */
 extern int	collab_threads;
