@@ -788,6 +788,8 @@ cf_recommender_next(cf_recommender *r, cf_pool *pool, cf_batch *batch)
 	size_t		n_blocks;
 	uint32_t	slot;
 
+	if (cf_pool_threads(pool) > r->n_threads)
+		return CF_TOO_MANY;
 	r->batch.first = r->done;
 	r->batch.n_users = left < r->batch_users ? left : r->batch_users;
 	r->batch.k = r->k;

@@ -77,7 +77,8 @@ extern cf_status cf_recommender_create(const cf_model *model, cf_host *host, con
 
 /*
  * The next users; batch->n_users is 0 when all are done.  Valid until the next
- * call.  The pool is needed for the call alone.
+ * call.  The pool is needed for the call alone; CF_TOO_MANY when it has more
+ * threads than the recommender was made for.
  */
 extern cf_status cf_recommender_next(cf_recommender *recommender, cf_pool *pool,
 									 cf_batch *batch);

@@ -69,7 +69,6 @@ typedef struct LookKey
 	uint32		xcnt;
 	int32		subxcnt;
 	CommandId	curcid;
-	uint64		completions;	/* transactions completed when it was taken */
 	uint64		invalidations;
 	Oid			role;
 	Oid			head;
@@ -207,7 +206,6 @@ SameLook(const LookKey *key, Oid head, int need)
 		key->xmin == snapshot->xmin && key->xmax == snapshot->xmax &&
 		key->xcnt == snapshot->xcnt && key->subxcnt == snapshot->subxcnt &&
 		key->curcid == snapshot->curcid &&
-		key->completions == snapshot->snapXactCompletionCount &&
 		key->invalidations == invalidations &&
 		key->role == GetUserId() && key->row_security == row_security;
 }
@@ -222,7 +220,6 @@ RememberLook(LookKey *key, Oid head, int need)
 	key->xcnt = snapshot->xcnt;
 	key->subxcnt = snapshot->subxcnt;
 	key->curcid = snapshot->curcid;
-	key->completions = snapshot->snapXactCompletionCount;
 	key->invalidations = invalidations;
 	key->role = GetUserId();
 	key->row_security = row_security;

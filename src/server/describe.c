@@ -4,7 +4,7 @@
  *
  * A prior is kept as an array of n_factors + 2: the variance of a factor, that
  * of the bias, and the mean factors.  Mean bias and noise, which belong to it,
- * are columns of their own: mean_user_bias, and the last of train_loss.
+ * are columns of their own: mean_user_bias, and train_loss of the epoch that was kept.
  */
 #include "postgres.h"
 
@@ -44,9 +44,9 @@ NetFromHead(const HeadRow *row, const char *name, cf_host *host)
 	bool		sound = n == cf_net_size(&shape);
 	cf_net	   *net;
 
-	HostCheck(host, cf_net_create(host, &shape, &net));
 	if (sound)
 	{
+		HostCheck(host, cf_net_create(host, &shape, &net));
 		memcpy(net->weights, weights, n * sizeof(float4));
 		sound = cf_net_is_sound(net);
 	}
@@ -79,7 +79,8 @@ PriorFromHead(const HeadRow *row, Side side, MemoryContext context)
 	int			n;
 	float8	   *losses = HeadFloat8Array(row, HEAD_TRAIN_LOSS, &n_losses);
 	float8	   *values = HeadFloat8Array(row, side == USERS ? HEAD_USER_PRIOR : HEAD_ITEM_PRIOR, &n);
-	float8		noise = n_losses > 0 ? losses[n_losses - 1] : -1;
+	int			epoch = HeadInt32(row, HEAD_BEST_EPOCH, n_losses);
+	float8		noise = epoch > 0 && epoch <= n_losses ? losses[epoch - 1] : -1;
 	cf_prior   *prior;
 
 	/* written so that NaN fails */

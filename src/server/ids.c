@@ -28,7 +28,7 @@ GetArray(FunctionCallInfo fcinfo, int argument, const char *name)
 
 	if (type == UNKNOWNOID)
 		string = PG_GETARG_CSTRING(argument);
-	else if (getBaseType(type) == TEXTOID)
+	else if (KeyFamilyOf(getBaseType(type)) == KEY_TEXT)
 		string = text_to_cstring(PG_GETARG_TEXT_PP(argument));
 	if (string != NULL)
 		return DatumGetArrayTypeP(OidInputFunctionCall(F_ARRAY_IN, string, TEXTOID, -1));
