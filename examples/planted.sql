@@ -67,7 +67,7 @@ INSERT INTO ratings
 		   greatest(1, least(5, round(3.5 + mood + quality
 			   + 0.4 * liking[adjective_genre] + 0.6 * liking[noun_genre]
 			   + 0.7 * pg_temp.normal(user_id * 1000 + item_id, 31)))),
-		   timestamptz '2026-01-01 00:00+00'
+		   timestamptz '1998-01-01 00:00+00'
 			   + 100 * pg_temp.uniform(user_id * 1000 + item_id, 32) * interval '1 day'
 	  FROM people CROSS JOIN films
 	 WHERE pg_temp.uniform(user_id * 1000 + item_id, 33) < 4.4 * zeal * fame;
