@@ -23,7 +23,7 @@
  * then reserve gigabytes of address space, which counts where memory must not
  * be overcommitted.
  */
-#define STACK_BYTES		((size_t) 512 * 1024)
+#define STACK_BYTES		((size_t) 4 << 20)	/* OpenBLAS works on the stack, too */
 
 /* How long the host goes unpolled while the caller waits. */
 #define TICK_NANOSECONDS	10000000L
