@@ -18,12 +18,13 @@
 #include "cf_pool.h"
 
 /*
- * Tasks are loops over arrays and need little stack.  The system's default
- * follows "ulimit -s", which is often raised for servers: many threads could
- * then reserve gigabytes of address space, which counts where memory must not
- * be overcommitted.
+ * Tasks are loops over arrays, which need little; but OpenBLAS has its buffers
+ * on the stack and dies of half a megabyte.  The system's default follows
+ * "ulimit -s", which is often raised for servers: many threads could then
+ * reserve gigabytes of address space, which counts where memory must not be
+ * overcommitted.
  */
-#define STACK_BYTES		((size_t) 4 << 20)	/* OpenBLAS works on the stack, too */
+#define STACK_BYTES		((size_t) 4 << 20)
 
 /* How long the host goes unpolled while the caller waits. */
 #define TICK_NANOSECONDS	10000000L
