@@ -34,11 +34,11 @@ main(void)
 
 	settings.batch_size = cf_default_batch_size(ratings->n_train);
 	cf_default_range(ratings->low, ratings->high, &settings.low, &settings.high);
-	status = cf_training_begin(cf_solver_named("adam"), &settings, ratings, &model, NULL, NULL, &training);
+	status = cf_training_begin(cf_solver_named("adam"), &settings, ratings, &model, NULL, NULL, NULL, &training);
 	if (status != CF_OK)
 		return status;
 	printf("epoch  train loss  valid loss\n");
-	while (status == CF_OK && (status = cf_training_epoch(training, &report)) == CF_OK)
+	while (status == CF_OK && (status = cf_training_epoch(training, NULL, &report)) == CF_OK)
 	{
 		printf("%5" PRIu32 "  %10.4f  %10.4f\n", report.epoch, report.train_loss, report.valid_loss);
 		if (report.epoch + 1 == settings.n_epochs)

@@ -108,19 +108,22 @@ adam_step(void *state, double *loss)
 }
 
 static cf_status
-adam_epoch(void *state, double *loss)
+adam_epoch(void *state, cf_pool *pool, double *loss)
 {
 	adam_state *adam = state;
 	cf_status	status = cf_batches_epoch(&adam->batches, run_batch, adam, loss);
 
+	(void) pool;				/* steps follow on one another */
 	if (status == CF_OK)
 		status = cf_deferred_settle(&adam->deferred);
 	return status;
 }
 
 static size_t
-adam_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size_t n_train)
+adam_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size_t n_train,
+			uint32_t n_threads)
 {
+	(void) n_threads;
 	return cf_size_add(cf_block_memory(1, sizeof(adam_state)),
 					   cf_deferred_memory(settings, n_users, n_items, n_train));
 }
@@ -135,11 +138,13 @@ adam_end(void *state)
 }
 
 static cf_status
-adam_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, void **state)
+adam_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, cf_pool *pool,
+		   void **state)
 {
 	adam_state *adam;
 	cf_status	status;
 
+	(void) pool;
 	if (cf_gradients_overflow(settings, ratings))
 		return CF_TOO_LARGE;
 	adam = cf_alloc(model->host, 1, sizeof(adam_state));

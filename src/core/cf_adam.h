@@ -10,7 +10,6 @@
 
 #include "cf_solver.h"
 
-#define CF_ADAM_START		0.01f	/* deviation of the starting embeddings */
 
 extern const cf_solver cf_adam;
 

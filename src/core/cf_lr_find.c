@@ -33,7 +33,8 @@ begin_test(range_test *test, const cf_solver *solver, const cf_settings *setting
 	sweep.schedule.sweep.end = end;
 	sweep.schedule.sweep.momentum = MOMENTUM;
 	cf_model_init(&test->model, ratings->host);
-	return cf_training_begin(solver, &sweep, ratings, &test->model, NULL, NULL, &test->training);
+	return cf_training_begin(solver, &sweep, ratings, &test->model, NULL, NULL, NULL,
+							 &test->training);
 }
 
 static void

@@ -100,11 +100,12 @@ mlp_step(void *state, double *loss)
 }
 
 static cf_status
-mlp_epoch(void *state, double *loss)
+mlp_epoch(void *state, cf_pool *pool, double *loss)
 {
 	mlp_state  *mlp = state;
 	cf_status	status = cf_batches_epoch(&mlp->batches, run_batch, mlp, loss);
 
+	(void) pool;				/* steps follow on one another */
 	if (status == CF_OK)
 		status = cf_deferred_settle(&mlp->deferred);
 	return status;
@@ -135,7 +136,8 @@ mlp_start(const cf_settings *settings, cf_model *model)
 }
 
 static size_t
-mlp_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size_t n_train)
+mlp_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size_t n_train,
+		   uint32_t n_threads)
 {
 	cf_net_shape shape = shape_of(settings);
 	uint32_t	batch = cf_batches_size(settings, n_train);
@@ -144,6 +146,7 @@ mlp_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size
 	bytes = cf_size_add(bytes, cf_block_memory(1, sizeof(mlp_state)));
 	bytes = cf_size_add(bytes, cf_deferred_memory(settings, n_users, n_items, n_train));
 	bytes = cf_size_add(bytes, cf_backprop_memory(&shape, batch, settings->dropout));
+	(void) n_threads;
 	return cf_size_add(bytes, cf_block_memory(cf_net_size(&shape), 2 * sizeof(float)));
 }
 
@@ -179,11 +182,13 @@ take_parts(mlp_state *mlp, const cf_settings *settings, cf_ratings *ratings, cf_
 }
 
 static cf_status
-mlp_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, void **state)
+mlp_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, cf_pool *pool,
+		  void **state)
 {
 	mlp_state  *mlp;
 	cf_status	status;
 
+	(void) pool;
 	if (cf_gradients_overflow(settings, ratings))
 		return CF_TOO_LARGE;
 	mlp = cf_alloc_zero(model->host, 1, sizeof(mlp_state));

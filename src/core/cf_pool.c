@@ -179,16 +179,30 @@ count_stacks(cf_pool *pool)
 		host->peak = host->used;
 }
 
+static uint32_t
+helpers_for(uint32_t n_threads)
+{
+	return n_threads > CF_MAX_THREADS ? CF_MAX_THREADS - 1 : n_threads > 1 ? n_threads - 1 : 0;
+}
+
+size_t
+cf_pool_memory(uint32_t n_threads)
+{
+	uint32_t	n_helpers = helpers_for(n_threads);
+
+	return cf_block_memory(1, sizeof(cf_pool) + n_helpers * sizeof(helper)) +
+		n_helpers * STACK_BYTES;
+}
+
 cf_status
 cf_pool_create(cf_host *host, uint32_t n_threads, cf_pool **pool)
 {
-	uint32_t	n_helpers = n_threads > CF_MAX_THREADS ? CF_MAX_THREADS - 1 :
-		n_threads > 1 ? n_threads - 1 : 0;
+	uint32_t	n_helpers = helpers_for(n_threads);
 	size_t		bytes = sizeof(cf_pool) + n_helpers * sizeof(helper);
 	cf_pool    *new;
 
 	*pool = NULL;
-	if (cf_check_memory(host, cf_block_memory(1, bytes) + n_helpers * STACK_BYTES) != CF_OK)
+	if (cf_check_memory(host, cf_pool_memory(n_threads)) != CF_OK)
 		return host->failure;
 	new = cf_alloc_zero(host, 1, bytes);
 	if (new == NULL)

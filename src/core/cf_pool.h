@@ -7,9 +7,10 @@
  * that a host's signal handlers run where the host expects them.
  *
  * Only the calling thread polls the host, between two tasks of its own, so a
- * task should take milliseconds, or ask cf_pool_stops() now and then.  A host that may jump out of the poll (an
- * error of the server) must see to it that cf_pool_destroy() is called on
- * that way, too, before any memory that tasks use is given back.
+ * task should take milliseconds, or ask cf_pool_stops() now and then.  A host
+ * that may jump out of the poll (an error of the server) must see to it that
+ * cf_pool_destroy() is called on that way, too, before any memory that tasks
+ * use is given back.
  */
 #ifndef CF_POOL_H
 #define CF_POOL_H
@@ -33,6 +34,9 @@ typedef void (*cf_task) (void *context, size_t index, uint32_t thread);
  * thread, the pool has fewer: cf_pool_threads() tells how many.
  */
 extern cf_status cf_pool_create(cf_host *host, uint32_t n_threads, cf_pool **pool);
+/* Bytes that a pool counts for, stacks included. */
+extern size_t cf_pool_memory(uint32_t n_threads);
+
 extern uint32_t cf_pool_threads(const cf_pool *pool);
 
 /*

@@ -10,6 +10,7 @@
 #include "cf_mlp.h"
 #include "cf_solver.h"
 
+#define DEFAULT_START		0.01f
 #define LEAST_BATCH			64
 #define STEPS_AN_EPOCH		1250	/* 80,000 ratings in batches of 64 */
 #define FLOATS_AT_ONCE		((size_t) 1 << 20)	/* between two polls */
@@ -18,6 +19,7 @@ struct cf_training
 {
 	const cf_solver *solver;
 	void	   *state;
+	cf_pool    *alone;			/* stands in for a pool that was not given */
 	cf_ratings *ratings;
 	cf_model   *model;
 	uint32_t	n_epochs;
@@ -73,9 +75,9 @@ sides_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items)
 
 size_t
 cf_training_memory(const cf_solver *solver, const cf_settings *settings,
-				   uint32_t n_users, uint32_t n_items, size_t n_train)
+				   uint32_t n_users, uint32_t n_items, size_t n_train, uint32_t n_threads)
 {
-	size_t		bytes = cf_block_memory(1, sizeof(cf_training));
+	size_t		bytes = cf_size_add(cf_block_memory(1, sizeof(cf_training)), cf_pool_memory(1));
 
 	bytes = cf_size_add(bytes, sides_memory(settings, n_users, n_items));
 	if (settings->keep_best)
@@ -84,7 +86,7 @@ cf_training_memory(const cf_solver *solver, const cf_settings *settings,
 		if (solver->start != NULL)
 			bytes = cf_size_add(bytes, cf_net_memory(&settings->net));
 	}
-	return cf_size_add(bytes, solver->memory(settings, n_users, n_items, n_train));
+	return cf_size_add(bytes, solver->memory(settings, n_users, n_items, n_train, n_threads));
 }
 
 static void
@@ -120,6 +122,12 @@ make_sides(cf_model *model, const cf_settings *settings, const cf_ratings *ratin
 	return status;
 }
 
+static float
+start_scale(const cf_solver *solver, const cf_settings *settings)
+{
+	return solver->start_scale != NULL ? solver->start_scale(settings) : DEFAULT_START;
+}
+
 /* The model as it is before the first epoch. */
 static cf_status
 make_model(const cf_solver *solver, const cf_settings *settings, const cf_ratings *ratings,
@@ -132,7 +140,7 @@ make_model(const cf_solver *solver, const cf_settings *settings, const cf_rating
 	if (status == CF_OK && solver->start != NULL)
 		status = solver->start(settings, model);
 	if (status == CF_OK)
-		status = cf_model_start(model, settings->seed, CF_ADAM_START);
+		status = cf_model_start(model, settings->seed, start_scale(solver, settings));
 	if (status == CF_OK && warm != NULL)
 		warm(context, model);
 	return status;
@@ -141,7 +149,7 @@ make_model(const cf_solver *solver, const cf_settings *settings, const cf_rating
 /* A training of the same ratings may have left them in another order. */
 static cf_status
 prepare(const cf_solver *solver, const cf_settings *settings, cf_ratings *ratings,
-		cf_model *model)
+		cf_model *model, uint32_t n_threads)
 {
 	cf_status	status;
 
@@ -151,7 +159,7 @@ prepare(const cf_solver *solver, const cf_settings *settings, cf_ratings *rating
 							 cf_training_memory(solver, settings,
 												cf_dict_count(ratings->users),
 												cf_dict_count(ratings->items),
-												ratings->n_train));
+												ratings->n_train, n_threads));
 	if (status == CF_OK)
 		status = cf_ratings_sort(model->host, ratings->rows, ratings->n_train);
 	return status;
@@ -173,14 +181,35 @@ make_best(cf_training *training, const cf_settings *settings)
 	return status;
 }
 
+/* What begins a training, once there is memory for it. */
+static cf_status
+begin_training(cf_training *training, const cf_settings *settings,
+			   void (*warm) (void *context, cf_model *model), void *context, cf_pool *pool)
+{
+	cf_model   *model = training->model;
+	cf_status	status = CF_OK;
+
+	if (pool == NULL)
+		status = cf_pool_create(model->host, 1, &training->alone);
+	if (status == CF_OK)
+		status = make_model(training->solver, settings, training->ratings, model, warm, context);
+	if (status == CF_OK)
+		status = make_best(training, settings);
+	if (status == CF_OK)
+		status = training->solver->begin(settings, training->ratings, model,
+										 pool != NULL ? pool : training->alone, &training->state);
+	return status;
+}
+
 cf_status
 cf_training_begin(const cf_solver *solver, const cf_settings *settings,
 				  cf_ratings *ratings, cf_model *model,
 				  void (*warm) (void *context, cf_model *model),
-				  void *context, cf_training **training)
+				  void *context, cf_pool *pool, cf_training **training)
 {
 	cf_training *new;
-	cf_status	status = prepare(solver, settings, ratings, model);
+	cf_status	status = prepare(solver, settings, ratings, model,
+								 pool != NULL ? cf_pool_threads(pool) : 1);
 
 	if (status != CF_OK)
 		return status;
@@ -192,13 +221,10 @@ cf_training_begin(const cf_solver *solver, const cf_settings *settings,
 	new->model = model;
 	new->n_epochs = settings->n_epochs;
 	cf_model_init(&new->best, model->host);
-	status = make_model(solver, settings, ratings, model, warm, context);
-	if (status == CF_OK)
-		status = make_best(new, settings);
-	if (status == CF_OK)
-		status = solver->begin(settings, ratings, model, &new->state);
+	status = begin_training(new, settings, warm, context, pool);
 	if (status != CF_OK)
 	{
+		cf_pool_destroy(new->alone);
 		cf_model_release(&new->best);
 		cf_free(model->host, new);
 		cf_model_release(model);
@@ -304,14 +330,15 @@ keep_if_best(cf_training *training, cf_epoch *report)
 }
 
 cf_status
-cf_training_epoch(cf_training *training, cf_epoch *report)
+cf_training_epoch(cf_training *training, cf_pool *pool, cf_epoch *report)
 {
 	cf_ratings *ratings = training->ratings;
 	cf_status	status;
 
 	report->epoch = training->epoch;
 	report->kept = training->epoch;
-	status = training->solver->epoch(training->state, &report->train_loss);
+	status = training->solver->epoch(training->state, pool != NULL ? pool : training->alone,
+									 &report->train_loss);
 	if (status != CF_OK)
 		return status;
 	training->epoch++;
@@ -339,6 +366,7 @@ cf_training_end(cf_training *training)
 	if (training == NULL)
 		return;
 	training->solver->end(training->state);
+	cf_pool_destroy(training->alone);
 	cf_model_release(&training->best);
 	cf_free(training->model->host, training);
 }

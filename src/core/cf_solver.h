@@ -10,7 +10,10 @@
  *
  *	 cf_training_begin	->  cf_training_epoch, n_epochs times  ->  cf_training_end
  *
- * Between epochs the caller may read the model and do work of its own.
+ * Between epochs the caller may read the model and do work of its own.  The
+ * threads to work on are lent call by call: a pool may end between two epochs,
+ * and the next one may have another number of threads, of which the result
+ * does not depend.  NULL is the calling thread alone.
  *
  * A caller that wants the loss of every single step, as a learning-rate range
  * test does, sets n_steps and calls cf_training_step() that often instead;
@@ -21,6 +24,7 @@
 
 #include "cf_blas.h"
 #include "cf_model.h"
+#include "cf_pool.h"
 #include "cf_ratings.h"
 #include "cf_schedule.h"
 
@@ -51,9 +55,12 @@ typedef struct cf_solver
 {
 	const char *name;
 
-	/* Bytes that start() and begin() will take, for these sizes. */
+	/* Bytes that start(), begin() and epochs will take at the most, for these sizes. */
 	size_t		(*memory) (const cf_settings *settings, uint32_t n_users,
-						   uint32_t n_items, size_t n_train);
+						   uint32_t n_items, size_t n_train, uint32_t n_threads);
+
+	/* Of the embeddings' random start.  NULL: 0.01. */
+	float		(*start_scale) (const cf_settings *settings);
 
 	/*
 	 * What the model has beside its embeddings, which have no values yet.
@@ -63,10 +70,10 @@ typedef struct cf_solver
 
 	/* The model has its start; ratings->rows[0, n_train) may be reordered. */
 	cf_status	(*begin) (const cf_settings *settings, cf_ratings *ratings,
-						  cf_model *model, void **state);
+						  cf_model *model, cf_pool *pool, void **state);
 
 	/* The next epoch; *loss is the mean squared error met on the way. */
-	cf_status	(*epoch) (void *state, double *loss);
+	cf_status	(*epoch) (void *state, cf_pool *pool, double *loss);
 
 	/*
 	 * One step of the schedule, such as a batch; *loss is its mean squared
@@ -112,7 +119,8 @@ typedef struct cf_epoch
 
 /* Bytes that a training takes beside its ratings: model and solver. */
 extern size_t cf_training_memory(const cf_solver *solver, const cf_settings *settings,
-								 uint32_t n_users, uint32_t n_items, size_t n_train);
+								 uint32_t n_users, uint32_t n_items, size_t n_train,
+								 uint32_t n_threads);
 
 /*
  * Begin to fit "model" (initialised by cf_model_init, without rows) to frozen
@@ -123,13 +131,13 @@ extern size_t cf_training_memory(const cf_solver *solver, const cf_settings *set
 extern cf_status cf_training_begin(const cf_solver *solver, const cf_settings *settings,
 								   cf_ratings *ratings, cf_model *model,
 								   void (*warm) (void *context, cf_model *model),
-								   void *context, cf_training **training);
+								   void *context, cf_pool *pool, cf_training **training);
 
 /*
  * The next epoch.  CF_NOT_FINITE when a loss is not a number.  After the last
  * one the model is that of epoch report->kept.
  */
-extern cf_status cf_training_epoch(cf_training *training, cf_epoch *report);
+extern cf_status cf_training_epoch(cf_training *training, cf_pool *pool, cf_epoch *report);
 
 /*
  * The next step instead, at most settings->n_steps times; any loss is CF_OK.

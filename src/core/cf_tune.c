@@ -319,12 +319,12 @@ train(const cf_tune *tune, const cf_settings *settings, cf_ratings *part, tune_r
 	cf_status	status;
 
 	cf_model_init(&model, part->host);
-	status = cf_training_begin(tune->solver, settings, part, &model, NULL, NULL, &training);
+	status = cf_training_begin(tune->solver, settings, part, &model, NULL, NULL, NULL, &training);
 	if (status != CF_OK)
 		return status;
 	for (epoch = 0; epoch < settings->n_epochs && status == CF_OK; epoch++)
 	{
-		status = cf_training_epoch(training, &report);
+		status = cf_training_epoch(training, NULL, &report);
 		if (status == CF_OK && report.kept == epoch)
 		{
 			run->train_loss = report.train_loss;
@@ -558,7 +558,7 @@ trial_memory(const cf_tune *tune, const cf_trial *trial)
 			ratings->n_rows - tune->fold_sizes[fold];
 		size_t		bytes = cf_training_memory(tune->solver, &trial->settings,
 											   cf_dict_count(ratings->users),
-											   cf_dict_count(ratings->items), n_train);
+											   cf_dict_count(ratings->items), n_train, 1);
 
 		most = bytes > most ? bytes : most;
 	}

@@ -363,7 +363,7 @@ JobBegin(TrainingJob *job, const ModelTables *tables, const HeadRow *current)
 	HostCheck(job->host,
 			  cf_training_begin(OptionsSolver(&job->options), &job->settings, job->ratings,
 								&job->model, job->warm_start ? CopyKnownEmbeddings : NULL,
-								&warm, &job->training));
+								&warm, NULL, &job->training));
 	if (job->warm_start)
 		ReleasePresent(&warm);
 	MemoryContextSwitchTo(previous);
@@ -395,7 +395,7 @@ JobEpoch(TrainingJob *job, cf_epoch *report)
 		return false;
 	CHECK_FOR_INTERRUPTS();
 	INSTR_TIME_SET_CURRENT(start);
-	HostCheck(job->host, cf_training_epoch(job->training, report));
+	HostCheck(job->host, cf_training_epoch(job->training, NULL, report));
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);
 	seconds = INSTR_TIME_GET_DOUBLE(end);

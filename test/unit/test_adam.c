@@ -280,7 +280,7 @@ test_dense(const char *name, cf_settings s, size_t n, double tolerance)
 	order = malloc(n * sizeof(cf_rating));
 	memcpy(order, ratings->rows, n * sizeof(cf_rating));
 	n_batches = (uint32_t) (n / s.batch_size);
-	if (cf_training_begin(&cf_adam, &s, ratings, &model, NULL, NULL, &training) != CF_OK)
+	if (cf_training_begin(&cf_adam, &s, ratings, &model, NULL, NULL, NULL, &training) != CF_OK)
 		abort();
 	dense_start(&d, &model);
 	for (epoch = 0; epoch < s.n_epochs; epoch++)
@@ -295,7 +295,7 @@ test_dense(const char *name, cf_settings s, size_t n, double tolerance)
 			dense_step(&d, &s, n_batches * s.n_epochs);
 		}
 		loss /= (double) n_batches * s.batch_size;
-		if (cf_training_epoch(training, &report) != CF_OK)
+		if (cf_training_epoch(training, NULL, &report) != CF_OK)
 			abort();
 		worst_loss = fmax(worst_loss, fabs(report.train_loss - loss));
 		worst = fmax(worst, dense_distance(&d, &model, &greatest));
@@ -348,11 +348,11 @@ train(cf_host *host, const cf_settings *s, cf_ratings *ratings, cf_model *model,
 	uint32_t	epoch;
 
 	cf_model_init(model, host);
-	status = cf_training_begin(cf_solver_named("adam"), s, ratings, model, NULL, NULL, &training);
+	status = cf_training_begin(cf_solver_named("adam"), s, ratings, model, NULL, NULL, NULL, &training);
 	if (status != CF_OK)
 		return status;
 	for (epoch = 0; epoch < s->n_epochs && status == CF_OK; epoch++)
-		status = cf_training_epoch(training, last);
+		status = cf_training_epoch(training, NULL, last);
 	cf_training_end(training);
 	return status;
 }
@@ -415,7 +415,7 @@ test_steps(void)
 	cf_model_init(&model, &host);
 	ratings = make_ratings(&host, 500, 20, 20, 0, 0);
 	s.n_steps = 2 * 500 / 16;
-	if (cf_training_begin(&cf_adam, &s, ratings, &model, NULL, NULL, &training) != CF_OK)
+	if (cf_training_begin(&cf_adam, &s, ratings, &model, NULL, NULL, NULL, &training) != CF_OK)
 		abort();
 	for (j = 0; j < s.n_steps; j++)
 	{
@@ -429,21 +429,21 @@ test_steps(void)
 	cf_model_release(&model);
 	s.n_steps = 0;
 	s.n_epochs = 2;
-	if (cf_training_begin(&cf_adam, &s, ratings, &model, NULL, NULL, &training) != CF_OK ||
-		cf_training_epoch(training, &report) != CF_OK)
+	if (cf_training_begin(&cf_adam, &s, ratings, &model, NULL, NULL, NULL, &training) != CF_OK ||
+		cf_training_epoch(training, NULL, &report) != CF_OK)
 		abort();
 	OK(fabs(report.train_loss - first) < 1e-12, "they are those of the epochs");
-	OK(cf_training_epoch(training, &report) == CF_OK &&
+	OK(cf_training_epoch(training, NULL, &report) == CF_OK &&
 	   fabs(report.train_loss - (2 * sum / s.n_epochs / (500 / 16) - first)) < 1e-3,
 	   "also across epochs, but for waits that end with them");
 	cf_training_end(training);
 	cf_model_release(&model);
 	s.n_steps = 40;				/* the second epoch is cut short */
 	s.schedule = (cf_schedule) {.kind = CF_SCHEDULE_SWEEP, .sweep = {1e-7, 10, 0.9}};
-	if (cf_training_begin(&cf_adam, &s, ratings, &model, NULL, NULL, &training) != CF_OK)
+	if (cf_training_begin(&cf_adam, &s, ratings, &model, NULL, NULL, NULL, &training) != CF_OK)
 		abort();
-	OK(cf_training_epoch(training, &report) == CF_OK && cf_training_epoch(training, &report) == CF_OK &&
-	   cf_training_epoch(training, &report) == CF_TOO_MANY, "epochs end with the steps");
+	OK(cf_training_epoch(training, NULL, &report) == CF_OK && cf_training_epoch(training, NULL, &report) == CF_OK &&
+	   cf_training_epoch(training, NULL, &report) == CF_TOO_MANY, "epochs end with the steps");
 	cf_training_end(training);
 	cf_model_release(&model);
 	cf_ratings_destroy(ratings);
@@ -552,7 +552,7 @@ test_failures(void)
 	taken = test.host.peak - taken;
 	cf_model_release(&model);
 	OK(taken == cf_training_memory(&cf_adam, &s, cf_dict_count(ratings->users),
-								   cf_dict_count(ratings->items), ratings->n_train),
+								   cf_dict_count(ratings->items), ratings->n_train, 1),
 	   "takes the bytes that it says: %zu", taken);
 	test.host.limit = test.host.used + taken - 1;
 	test.requests = 0;
@@ -562,7 +562,7 @@ test_failures(void)
 	cf_ratings_destroy(ratings);
 	OK(test.blocks == 0, "all given back");
 	OK(cf_training_memory(&cf_adam, &(cf_settings) {.n_factors = 50, .n_epochs = 5, .batch_size = 800},
-						  100000, 50000, 1000000) < (size_t) 24 * 51 * 150000, "24 bytes an element");
+						  100000, 50000, 1000000, 1) < (size_t) 24 * 51 * 150000, "24 bytes an element");
 }
 
 static void
@@ -616,7 +616,7 @@ test_warm_start(void)
 	cf_host_init(&host);
 	ratings = make_ratings(&host, 100, 10, 10, 0.2, 0);
 	cf_model_init(&model, &host);
-	OK(cf_training_begin(&cf_adam, &s, ratings, &model, put_marks, &calls, &training) == CF_OK &&
+	OK(cf_training_begin(&cf_adam, &s, ratings, &model, put_marks, &calls, NULL, &training) == CF_OK &&
 	   calls == 1 && cf_side_row(&model.users, 0)[0] == 1, "warm start is asked for once");
 	cf_training_end(training);
 	cf_model_release(&model);

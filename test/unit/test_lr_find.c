@@ -386,7 +386,7 @@ test_failures(void)
 	before = test.host.used;
 	s.n_steps = 120;
 	predicted = cf_training_memory(cf_solver_named("adam"), &s, cf_dict_count(ratings->users),
-								   cf_dict_count(ratings->items), ratings->n_train);
+								   cf_dict_count(ratings->items), ratings->n_train, 1);
 	test.host.peak = test.host.used;
 	test.requests = test.polls = 0;
 	OK(find(&recipe, ratings, 1e-6, 1, 120, &c) == CF_OK && test.host.peak - before == predicted,

@@ -563,7 +563,7 @@ test_against_reference(cf_settings s, const char *what)
 	cf_model_init(&model, &host);
 	ratings = make_ratings(&host, 100, 6, 5, 0);
 	memcpy(order, ratings->rows, sizeof(order));
-	if (cf_training_begin(cf_solver_named("mlp"), &s, ratings, &model, NULL, NULL, &training) != CF_OK)
+	if (cf_training_begin(cf_solver_named("mlp"), &s, ratings, &model, NULL, NULL, NULL, &training) != CF_OK)
 		abort();
 	reference_start(&r, &s, &model);
 	for (epoch = 0; epoch < s.n_epochs; epoch++)
@@ -573,7 +573,7 @@ test_against_reference(cf_settings s, const char *what)
 		for (b = 0; b < 100 / s.batch_size; b++)
 			loss += reference_step(&r, order + b * s.batch_size, s.batch_size,
 								   100 / s.batch_size * s.n_epochs) / (100 / s.batch_size);
-		if (cf_training_epoch(training, &report) != CF_OK)
+		if (cf_training_epoch(training, NULL, &report) != CF_OK)
 			abort();
 		worst = fmax(worst, fabs(report.train_loss - loss));
 	}
@@ -593,11 +593,11 @@ train(cf_host *host, const cf_settings *s, cf_ratings *ratings, cf_model *model,
 	uint32_t	epoch;
 
 	cf_model_init(model, host);
-	status = cf_training_begin(&cf_mlp, s, ratings, model, NULL, NULL, &training);
+	status = cf_training_begin(&cf_mlp, s, ratings, model, NULL, NULL, NULL, &training);
 	if (status != CF_OK)
 		return status;
 	for (epoch = 0; epoch < s->n_epochs && status == CF_OK; epoch++)
-		status = cf_training_epoch(training, last);
+		status = cf_training_epoch(training, NULL, last);
 	cf_training_end(training);
 	return status;
 }
@@ -733,7 +733,7 @@ test_steps(void)
 	s.n_steps = 300;
 	s.batch_size = 64;
 	s.schedule = (cf_schedule) {.kind = CF_SCHEDULE_SWEEP, .sweep = {1e-5, 1, 0.9}};
-	if (cf_training_begin(&cf_mlp, &s, ratings, &model, put_marks, &calls, &training) != CF_OK)
+	if (cf_training_begin(&cf_mlp, &s, ratings, &model, put_marks, &calls, NULL, &training) != CF_OK)
 		abort();
 	OK(calls == 1 && model.net->weights[0] == 7, "a warm start finds the net");
 	for (j = 0; j < 300; j++)
@@ -813,7 +813,7 @@ test_memory(cf_settings s, const char *what)
 	taken = test.host.peak - taken;
 	cf_model_release(&model);
 	OK(taken == cf_training_memory(&cf_mlp, &s, cf_dict_count(ratings->users),
-								   cf_dict_count(ratings->items), ratings->n_train),
+								   cf_dict_count(ratings->items), ratings->n_train, 1),
 	   "%s: takes the bytes that it says: %zu", what, taken);
 	test.host.limit = test.host.used + taken - 1;
 	test.requests = 0;

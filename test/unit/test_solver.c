@@ -51,12 +51,12 @@ train(cf_host *host, const cf_settings *s, cf_ratings *ratings, cf_model *model,
 	uint32_t	epoch;
 
 	cf_model_init(model, host);
-	status = cf_training_begin(cf_solver_named("adam"), s, ratings, model, NULL, NULL, &training);
+	status = cf_training_begin(cf_solver_named("adam"), s, ratings, model, NULL, NULL, NULL, &training);
 	if (status != CF_OK)
 		return status;
 	for (epoch = 0; epoch < s->n_epochs && status == CF_OK; epoch++)
 	{
-		status = cf_training_epoch(training, &reports[epoch]);
+		status = cf_training_epoch(training, NULL, &reports[epoch]);
 		if (after != NULL && epoch == epoch_after && status == CF_OK)
 			status = cf_model_copy(after, model);
 	}
@@ -197,10 +197,10 @@ test_memory(void)
 	ratings = make_noise(&test.host, 900, 0.2);
 	before = test.host.used;
 	plain = cf_training_memory(cf_solver_named("adam"), &s, cf_dict_count(ratings->users),
-							   cf_dict_count(ratings->items), ratings->n_train);
+							   cf_dict_count(ratings->items), ratings->n_train, 1);
 	s.keep_best = true;
 	predicted = cf_training_memory(cf_solver_named("adam"), &s, cf_dict_count(ratings->users),
-								   cf_dict_count(ratings->items), ratings->n_train);
+								   cf_dict_count(ratings->items), ratings->n_train, 1);
 	OK(predicted == plain + cf_side_memory(cf_dict_count(ratings->users), s.n_factors) +
 	   cf_side_memory(cf_dict_count(ratings->items), s.n_factors), "one copy of the embeddings");
 

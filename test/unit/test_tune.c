@@ -124,11 +124,11 @@ train(const cf_settings *s, cf_ratings *ratings, double *train_loss, double *val
 	cf_status	status;
 
 	cf_model_init(&model, ratings->host);
-	status = cf_training_begin(cf_solver_named("adam"), s, ratings, &model, NULL, NULL, &training);
+	status = cf_training_begin(cf_solver_named("adam"), s, ratings, &model, NULL, NULL, NULL, &training);
 	if (status != CF_OK)
 		return status;
 	for (epoch = 0; epoch < s->n_epochs && status == CF_OK; epoch++)
-		status = cf_training_epoch(training, &reports[epoch]);
+		status = cf_training_epoch(training, NULL, &reports[epoch]);
 	cf_training_end(training);
 	cf_model_release(&model);
 	*train_loss = reports[reports[s->n_epochs - 1].kept].train_loss;
