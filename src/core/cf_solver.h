@@ -54,6 +54,7 @@ typedef struct cf_settings
 typedef struct cf_solver
 {
 	const char *name;
+	bool		uses_pool;		/* gains from threads */
 
 	/* Bytes that start(), begin() and epochs will take at the most, for these sizes. */
 	size_t		(*memory) (const cf_settings *settings, uint32_t n_users,
@@ -96,6 +97,12 @@ cf_item_factors(const cf_settings *settings)
 {
 	return settings->net.item_factors > 0 ? settings->net.item_factors : settings->n_factors;
 }
+
+/*
+ * A table of that many training ratings is large: batches as small as the
+ * documents' recipe wants are then slower, and worse, than solver "sgd".
+ */
+#define CF_LARGE_TABLE	1000000
 
 /* "adam", "mlp"; NULL when there is none of that name. */
 extern const cf_solver *cf_solver_named(const char *name);

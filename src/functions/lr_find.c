@@ -119,7 +119,7 @@ collab_lr_find(PG_FUNCTION_ARGS)
 	JobRead(job);
 	SPI_finish();
 	probes = palloc(test.n_steps * sizeof(cf_lr_probe));
-	HostCheck(job->host, cf_lr_find(OptionsSolver(&options), &job->settings, job->ratings,
+	HostCheck(job->host, cf_lr_find(OptionsSolver(&job->options), &job->settings, job->ratings,
 									test.start, test.end, test.n_steps, probes, &n, &suggested));
 	AddCurve(fcinfo, probes, n, suggested);
 	JobDestroy(job);

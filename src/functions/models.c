@@ -79,12 +79,16 @@ SetSchedule(Datum *values, bool *nulls, const HeadRow *row, int epoch)
 {
 	int32		n_epochs = HeadInt32(row, HEAD_N_EPOCHS, 0);
 	cf_schedule schedule;
+	bool		has_momentum;
 
 	nulls[HISTORY_LR] = nulls[HISTORY_MOMENTUM] = true;
-	if (row->nulls[HEAD_OPTIONS] || epoch >= n_epochs ||
-		!OptionsStoredSchedule(DatumGetJsonbP(row->values[HEAD_OPTIONS]), &schedule))
+	if (row->nulls[HEAD_OPTIONS] || row->nulls[HEAD_SOLVER] || epoch >= n_epochs ||
+		!OptionsStoredSchedule(DatumGetJsonbP(row->values[HEAD_OPTIONS]),
+							   TextDatumGetCString(row->values[HEAD_SOLVER]), &schedule,
+							   &has_momentum))
 		return;
-	nulls[HISTORY_LR] = nulls[HISTORY_MOMENTUM] = false;
+	nulls[HISTORY_LR] = false;
+	nulls[HISTORY_MOMENTUM] = !has_momentum;
 	values[HISTORY_LR] = Float8GetDatum(cf_schedule_rate(&schedule, (epoch + 1.0) / n_epochs));
 	values[HISTORY_MOMENTUM] = Float8GetDatum(cf_schedule_momentum(&schedule,
 																	   (epoch + 1.0) / n_epochs));

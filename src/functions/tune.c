@@ -59,6 +59,7 @@ typedef enum AxisNumber
 typedef struct Axis
 {
 	const char *name;
+	bool		given;			/* else one setting: the solver's default */
 	int			n;
 	float8	   *values;			/* integers, too */
 } Axis;
@@ -113,7 +114,12 @@ AxisArgument(FunctionCallInfo fcinfo, int argument, const char *name, Oid type)
 	Axis		axis = {.name = name};
 	ArrayType  *array;
 
-	RequireArgument(fcinfo, argument, name);
+	if (PG_ARGISNULL(argument))
+	{
+		axis.n = 1;
+		return axis;
+	}
+	axis.given = true;
 	array = PG_GETARG_ARRAYTYPE_P(argument);
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR,
@@ -171,18 +177,25 @@ static TrainOptions
 SettingNumber(const Search *search, uint32 number)
 {
 	TrainOptions options = search->options;
-	float8		values[AXES];
 
-	for (int axis = AXES - 1; axis >= 0; axis--)
+	for (int i = AXES - 1; i >= 0; i--)
 	{
-		values[axis] = search->axes[axis].values[number % search->axes[axis].n];
-		number /= search->axes[axis].n;
+		const Axis *axis = &search->axes[i];
+
+		if (axis->given)
+			OptionsGiveNumber(&options, axis->name, axis->values[number % axis->n]);
+		number /= axis->n;
 	}
-	options.n_factors = (int32) values[AXIS_N_FACTORS];
-	options.wd = values[AXIS_WD];
-	options.lr_max = values[AXIS_LR_MAX];
-	options.n_epochs = (int32) values[AXIS_N_EPOCHS];
 	return options;
+}
+
+/* The same once the ratings are known, and so the solver and its defaults. */
+static TrainOptions
+SettledNumber(const Search *search, uint32 number)
+{
+	TrainOptions options = SettingNumber(search, number);
+
+	return OptionsSettle(&options, search->job->ratings);
 }
 
 static void
@@ -321,7 +334,7 @@ MakeTrials(Search *search)
 								 search->n_trials, numbers));
 	for (uint32 i = 0; i < search->n_trials; i++)
 	{
-		TrainOptions options = SettingNumber(search, numbers[i]);
+		TrainOptions options = SettledNumber(search, numbers[i]);
 		cf_trial   *trial = &search->trials[i];
 
 		memset(trial, 0, sizeof(cf_trial));
@@ -337,7 +350,8 @@ static void
 MakeTune(Search *search)
 {
 	TrainingJob *job = search->job;
-	cf_status	status = cf_tune_create(job->host, OptionsSolver(&search->options), job->ratings,
+	TrainOptions options = SettledNumber(search, 0);
+	cf_status	status = cf_tune_create(job->host, OptionsSolver(&options), job->ratings,
 										(uint64) search->options.seed, search->folds,
 										search->trials, search->n_trials, collab_threads,
 										&search->tune);
@@ -358,7 +372,7 @@ static void
 NoticeTrial(void *context, const cf_trial *trial, uint32_t n_finished)
 {
 	const Search *search = context;
-	TrainOptions options = SettingNumber(search, trial->number);
+	TrainOptions options = SettledNumber(search, trial->number);
 	char		n_factors[30] = "";
 	char		setting[200];
 
@@ -434,7 +448,7 @@ RunTune(Search *search)
 static void
 AddTrial(FunctionCallInfo fcinfo, const Search *search, const cf_trial *trial, int rank)
 {
-	TrainOptions options = SettingNumber(search, trial->number);
+	TrainOptions options = SettledNumber(search, trial->number);
 	Datum		values[9];
 	bool		nulls[9] = {false};
 

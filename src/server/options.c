@@ -2,9 +2,10 @@
  * options.c
  *	  The options of a training.
  *
- * One table describes every option: its name, its type, where it is kept and
- * what bounds it has.  Arguments, jsonb in, jsonb out and the checks all walk
- * that table, so that an option is added in one line (and in the script).
+ * One table describes every option: its name, its type, where it is kept, what
+ * bounds it has, which solvers know it and what default each has for it.
+ * Arguments, jsonb in, jsonb out and the checks all walk that table, so that
+ * an option is added in one line (and in the script).
  */
 #include "postgres.h"
 
@@ -29,23 +30,39 @@ typedef enum OptionKind
 	OPTION_BIGINT,				/* int64 */
 	OPTION_REAL,				/* float8 */
 	OPTION_BOOLEAN,
-	OPTION_OPTIONAL,			/* int32, NULL as 0 */
-	OPTION_RANGE,				/* y_range */
-	OPTION_LAYERS				/* layers; NULL as none */
+	OPTION_CHOICE,				/* int32: the number of a name */
+	OPTION_RANGE,				/* y_range; NULL is a value of its own */
+	OPTION_LAYERS				/* layers */
 } OptionKind;
+
+/* The solvers that can be asked for; a neural model's stands apart. */
+#define N_SOLVERS	4
+
+static const char *const solver_names[N_SOLVERS] = {"adam", "mlp", "sgd", "bayes"};
+
+#define ADAM		(1 << SOLVER_ADAM)
+#define MLP			(1 << SOLVER_MLP)
+#define SGD			(1 << SOLVER_SGD)
+#define BAYES		(1 << SOLVER_BAYES)
+#define ALL			(ADAM | MLP | SGD | BAYES)
 
 typedef struct Option
 {
 	const char *name;
 	OptionKind	kind;
 	size_t		offset;			/* in TrainOptions */
-	float8		preset;			/* the default, as in the install script */
+	int			solvers;		/* that know it: bits */
+	bool		fixed;			/* must not be NULL: one default for all solvers, as
+								 * in the install script */
+	float8		presets[N_SOLVERS]; /* the default of each; if fixed, the first */
 	float8		least;			/* numbers only */
 	float8		greatest;
 	const char *bounds;			/* what the error says of them */
+	const char *const *choices; /* names, NULL at the end */
 } Option;
 
 #define AT(field) offsetof(TrainOptions, field)
+#define FOR_ALL(preset) {preset, preset, preset, preset}
 
 /* The next double after 0, and the last before 1: bounds that exclude the ends. */
 #define ABOVE_0		DBL_MIN
@@ -54,30 +71,65 @@ typedef struct Option
 /* As text, in which pg_dump writes it, an array has 1 GB at most. */
 #define MAX_WEIGHTS	(64 * 1024 * 1024)
 
+/* In the order of SolverChoice. */
+static const char *const solver_choices[] = {"auto", "adam", "sgd", "bayes", NULL};
+
+/* Presets stand in the order adam, mlp, sgd, bayes; what a solver does not know has 0. */
 static const Option option_table[] = {
-	{"n_factors", OPTION_INTEGER, AT(n_factors), 50, 1, CF_MAX_FACTORS, "between 1 and 1024"},
-	{"n_epochs", OPTION_INTEGER, AT(n_epochs), 5, 1, 100000, "between 1 and 100000"},
-	{"lr_max", OPTION_REAL, AT(lr_max), 5e-3, ABOVE_0, 1000, "greater than 0 and at most 1000"},
-	{"wd", OPTION_REAL, AT(wd), 0.1, 0, 1000, "between 0 and 1000"},
-	{"batch_size", OPTION_OPTIONAL, AT(batch_size), 0, 1, INT_MAX, "at least 1, or NULL"},
-	{"valid_pct", OPTION_REAL, AT(valid_pct), 0.2, 0, BELOW_1, "at least 0 and less than 1"},
-	{"seed", OPTION_BIGINT, AT(seed), 42, 0, 0, NULL},
-	{"y_range", OPTION_RANGE, 0, 0, 0, 0, NULL},
-	{"use_bias", OPTION_BOOLEAN, AT(use_bias), true, 0, 0, NULL},
-	{"pct_start", OPTION_REAL, AT(pct_start), 0.25, 0, 1, "between 0 and 1"},
-	{"div_start", OPTION_REAL, AT(div_start), 25, ABOVE_0, 1e30, "greater than 0 and at most 1e30"},
-	{"div_final", OPTION_REAL, AT(div_final), 1e5, ABOVE_0, 1e30, "greater than 0 and at most 1e30"},
-	{"mom_low", OPTION_REAL, AT(mom_low), 0.85, 0, BELOW_1, "at least 0 and less than 1"},
-	{"mom_high", OPTION_REAL, AT(mom_high), 0.95, 0, BELOW_1, "at least 0 and less than 1"},
-	{"use_nn", OPTION_BOOLEAN, AT(use_nn), false, 0, 0, NULL},
-	{"layers", OPTION_LAYERS, AT(layers), 0, 1, CF_MAX_UNITS, "one to eight sizes between 1 and 4096, or NULL"},
-	{"user_factors", OPTION_OPTIONAL, AT(user_factors), 0, 1, CF_MAX_FACTORS, "between 1 and 1024, or NULL"},
-	{"item_factors", OPTION_OPTIONAL, AT(item_factors), 0, 1, CF_MAX_FACTORS, "between 1 and 1024, or NULL"},
-	{"batch_norm", OPTION_BOOLEAN, AT(batch_norm), true, 0, 0, NULL},
-	{"dropout", OPTION_REAL, AT(dropout), 0, 0, BELOW_1, "at least 0 and less than 1"},
-	{"keep_best", OPTION_BOOLEAN, AT(keep_best), false, 0, 0, NULL},
-	{"verbose", OPTION_BOOLEAN, AT(verbose), true, 0, 0, NULL},
+	{"n_factors", OPTION_INTEGER, AT(n_factors), ADAM | SGD | BAYES, false, .presets = {50, 0, 50, 20},
+		.least = 1, .greatest = CF_MAX_FACTORS, .bounds = "between 1 and 1024"},
+	{"n_epochs", OPTION_INTEGER, AT(n_epochs), ALL, false, .presets = {5, 5, 10, 60},
+		.least = 1, .greatest = 100000, .bounds = "between 1 and 100000"},
+	{"lr_max", OPTION_REAL, AT(lr_max), ADAM | MLP | SGD, false, .presets = {5e-3, 5e-3, 0.05, 0},
+		.least = ABOVE_0, .greatest = 1000, .bounds = "greater than 0 and at most 1000"},
+	{"wd", OPTION_REAL, AT(wd), ADAM | MLP | SGD, false, .presets = {0.1, 0.1, 0.03, 0},
+		.least = 0, .greatest = 1000, .bounds = "between 0 and 1000"},
+	{"batch_size", OPTION_INTEGER, AT(batch_size), ADAM | MLP, false, .presets = {0},
+		.least = 1, .greatest = INT_MAX, .bounds = "at least 1, or NULL"},
+	{"valid_pct", OPTION_REAL, AT(valid_pct), ALL, true, .presets = {0.2},
+		.least = 0, .greatest = BELOW_1, .bounds = "at least 0 and less than 1"},
+	{"seed", OPTION_BIGINT, AT(seed), ALL, true, .presets = {42}},
+	{"y_range", OPTION_RANGE, 0, ALL, false, .presets = {0}},
+	{"use_bias", OPTION_BOOLEAN, AT(use_bias), ADAM | SGD, false, .presets = FOR_ALL(true)},
+	{"pct_start", OPTION_REAL, AT(pct_start), ADAM | MLP | SGD, false, .presets = FOR_ALL(0.25),
+		.least = 0, .greatest = 1, .bounds = "between 0 and 1"},
+	{"div_start", OPTION_REAL, AT(div_start), ADAM | MLP | SGD, false, .presets = FOR_ALL(25),
+		.least = ABOVE_0, .greatest = 1e30, .bounds = "greater than 0 and at most 1e30"},
+	{"div_final", OPTION_REAL, AT(div_final), ADAM | MLP | SGD, false, .presets = {1e5, 1e5, 1e3, 0},
+		.least = ABOVE_0, .greatest = 1e30, .bounds = "greater than 0 and at most 1e30"},
+	{"mom_low", OPTION_REAL, AT(mom_low), ADAM | MLP, false, .presets = {0.85, 0.85},
+		.least = 0, .greatest = BELOW_1, .bounds = "at least 0 and less than 1"},
+	{"mom_high", OPTION_REAL, AT(mom_high), ADAM | MLP, false, .presets = {0.95, 0.95},
+		.least = 0, .greatest = BELOW_1, .bounds = "at least 0 and less than 1"},
+	{"solver", OPTION_CHOICE, AT(solver), ALL, true, .presets = {CHOOSE_AUTO},
+		.bounds = "'auto', 'adam', 'sgd' or 'bayes'", .choices = solver_choices},
+	{"use_nn", OPTION_BOOLEAN, AT(use_nn), ALL, true, .presets = {false}},
+	{"layers", OPTION_LAYERS, AT(layers), MLP, false, .presets = {0},
+		.least = 1, .greatest = CF_MAX_UNITS, .bounds = "one to eight sizes between 1 and 4096, or NULL"},
+	{"user_factors", OPTION_INTEGER, AT(user_factors), MLP, false, .presets = {0},
+		.least = 1, .greatest = CF_MAX_FACTORS, .bounds = "between 1 and 1024, or NULL"},
+	{"item_factors", OPTION_INTEGER, AT(item_factors), MLP, false, .presets = {0},
+		.least = 1, .greatest = CF_MAX_FACTORS, .bounds = "between 1 and 1024, or NULL"},
+	{"batch_norm", OPTION_BOOLEAN, AT(batch_norm), MLP, false, .presets = FOR_ALL(true)},
+	{"dropout", OPTION_REAL, AT(dropout), MLP, false, .presets = {0},
+		.least = 0, .greatest = BELOW_1, .bounds = "at least 0 and less than 1"},
+	{"keep_best", OPTION_BOOLEAN, AT(keep_best), ALL, true, .presets = {false}},
+	{"verbose", OPTION_BOOLEAN, AT(verbose), ALL, true, .presets = {true}},
 };
+
+StaticAssertDecl(lengthof(option_table) <= 64, "TrainOptions.given has a bit for each option");
+
+static uint64
+BitOf(const Option *option)
+{
+	return UINT64CONST(1) << (option - option_table);
+}
+
+static bool
+IsGiven(const TrainOptions *options, const Option *option)
+{
+	return (options->given & BitOf(option)) != 0;
+}
 
 static void *
 Field(TrainOptions *options, const Option *option)
@@ -168,31 +220,83 @@ SetLayersFromArray(TrainOptions *options, const Option *option, ArrayType *array
 	SetLayers(options, option, n, values);
 }
 
-static bool
-CanBeNull(const Option *option)
+/* The choice of that name, of any length. */
+static void
+SetChoice(TrainOptions *options, const Option *option, const char *name, size_t length)
 {
-	return option->kind == OPTION_OPTIONAL || option->kind == OPTION_RANGE ||
-		option->kind == OPTION_LAYERS;
+	for (int i = 0; option->choices[i] != NULL; i++)
+	{
+		if (strlen(option->choices[i]) == length &&
+			memcmp(option->choices[i], name, length) == 0)
+		{
+			*(int32 *) Field(options, option) = i;
+			return;
+		}
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized %s \"%s\"", option->name, pnstrdup(name, length)),
+			 errhint("It is %s.", option->bounds)));
 }
 
 static void
-SetOption(TrainOptions *options, const Option *option, Datum value, bool isnull)
+SetPreset(TrainOptions *options, const Option *option, float8 preset)
 {
 	void	   *field = Field(options, option);
-
-	if (isnull && !CanBeNull(option))
-		NullOption(option);
 
 	switch (option->kind)
 	{
 		case OPTION_INTEGER:
-			*(int32 *) field = DatumGetInt32(value);
+		case OPTION_CHOICE:
+			*(int32 *) field = (int32) preset;
 			break;
-		case OPTION_OPTIONAL:
-			if (!isnull && (DatumGetInt32(value) < option->least ||
-							DatumGetInt32(value) > option->greatest))
-				BadOption(option);
-			*(int32 *) field = isnull ? 0 : DatumGetInt32(value);
+		case OPTION_BIGINT:
+			*(int64 *) field = (int64) preset;
+			break;
+		case OPTION_REAL:
+			*(float8 *) field = preset;
+			break;
+		case OPTION_BOOLEAN:
+			*(bool *) field = preset != 0;
+			break;
+		case OPTION_LAYERS:
+			options->n_layers = 0;
+			break;
+		case OPTION_RANGE:		/* one for all solvers */
+			break;
+	}
+}
+
+/* As if it had never been given. */
+static void
+Forget(TrainOptions *options, const Option *option)
+{
+	options->given &= ~BitOf(option);
+	SetPreset(options, option, 0);
+}
+
+/* NULL is for the solver's default, and a range that is NULL is none. */
+static void
+SetNull(TrainOptions *options, const Option *option)
+{
+	if (option->fixed)
+		NullOption(option);
+	if (option->kind == OPTION_RANGE)
+		options->range_mode = RANGE_NONE;
+	else
+		Forget(options, option);
+}
+
+static void
+SetOption(TrainOptions *options, const Option *option, Datum value)
+{
+	void	   *field = Field(options, option);
+
+	options->given |= BitOf(option);
+	switch (option->kind)
+	{
+		case OPTION_INTEGER:
+			*(int32 *) field = DatumGetInt32(value);
 			break;
 		case OPTION_BIGINT:
 			*(int64 *) field = DatumGetInt64(value);
@@ -203,17 +307,18 @@ SetOption(TrainOptions *options, const Option *option, Datum value, bool isnull)
 		case OPTION_BOOLEAN:
 			*(bool *) field = DatumGetBool(value);
 			break;
+		case OPTION_CHOICE:
+			{
+				text	   *name = DatumGetTextPP(value);
+
+				SetChoice(options, option, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+				break;
+			}
 		case OPTION_RANGE:
-			if (isnull)
-				options->range_mode = RANGE_NONE;
-			else
-				SetRangeFromArray(options, DatumGetArrayTypeP(value));
+			SetRangeFromArray(options, DatumGetArrayTypeP(value));
 			break;
 		case OPTION_LAYERS:
-			if (isnull)
-				options->n_layers = 0;
-			else
-				SetLayersFromArray(options, option, DatumGetArrayTypeP(value));
+			SetLayersFromArray(options, option, DatumGetArrayTypeP(value));
 			break;
 	}
 }
@@ -224,30 +329,8 @@ OptionsDefault(void)
 	TrainOptions options = {.range_mode = RANGE_FROM_DATA};
 
 	for (int i = 0; i < (int) lengthof(option_table); i++)
-	{
-		const Option *option = &option_table[i];
-		void	   *field = Field(&options, option);
-
-		switch (option->kind)
-		{
-			case OPTION_INTEGER:
-			case OPTION_OPTIONAL:
-				*(int32 *) field = (int32) option->preset;
-				break;
-			case OPTION_BIGINT:
-				*(int64 *) field = (int64) option->preset;
-				break;
-			case OPTION_REAL:
-				*(float8 *) field = option->preset;
-				break;
-			case OPTION_BOOLEAN:
-				*(bool *) field = option->preset != 0;
-				break;
-			case OPTION_RANGE:
-			case OPTION_LAYERS:
-				break;
-		}
-	}
+		if (option_table[i].fixed)
+			SetPreset(&options, &option_table[i], option_table[i].presets[0]);
 	return options;
 }
 
@@ -260,10 +343,14 @@ OptionsCount(void)
 void
 OptionsFromArguments(TrainOptions *options, FunctionCallInfo fcinfo, int first)
 {
-	memset(options, 0, sizeof(TrainOptions));
+	*options = OptionsDefault();
 	for (int i = 0; i < (int) lengthof(option_table); i++)
-		SetOption(options, &option_table[i], PG_GETARG_DATUM(first + i),
-				  PG_ARGISNULL(first + i));
+	{
+		if (PG_ARGISNULL(first + i))
+			SetNull(options, &option_table[i]);
+		else
+			SetOption(options, &option_table[i], PG_GETARG_DATUM(first + i));
+	}
 }
 
 static bool
@@ -275,6 +362,19 @@ IsWhole(Numeric number)
 											DirectFunctionCall2(numeric_trunc, value, Int32GetDatum(0))));
 }
 
+static void
+RequireJsonType(const Option *option, const JsonbValue *value)
+{
+	bool		wants_boolean = option->kind == OPTION_BOOLEAN;
+	bool		wants_text = option->kind == OPTION_CHOICE;
+
+	if (value->type != (wants_boolean ? jbvBool : wants_text ? jbvString : jbvNumeric))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be a %s", option->name,
+						wants_boolean ? "boolean" : wants_text ? "string" : "number")));
+}
+
 /*
  * A jsonb scalar as the SQL type of the option.  Numbers go through numeric's
  * own conversions, which raise an error where the value does not fit.
@@ -282,14 +382,8 @@ IsWhole(Numeric number)
 static Datum
 JsonbToOption(const Option *option, JsonbValue *value)
 {
-	bool		wants_boolean = option->kind == OPTION_BOOLEAN;
-
-	if (value->type != (wants_boolean ? jbvBool : jbvNumeric))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be a %s", option->name,
-						wants_boolean ? "boolean" : "number")));
-	if (!wants_boolean && option->kind != OPTION_REAL && !IsWhole(value->val.numeric))
+	RequireJsonType(option, value);
+	if (value->type == jbvNumeric && option->kind != OPTION_REAL && !IsWhole(value->val.numeric))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" must be a whole number", option->name)));
@@ -302,6 +396,9 @@ JsonbToOption(const Option *option, JsonbValue *value)
 									   NumericGetDatum(value->val.numeric));
 		case OPTION_BIGINT:
 			return DirectFunctionCall1(numeric_int8, NumericGetDatum(value->val.numeric));
+		case OPTION_CHOICE:
+			return PointerGetDatum(cstring_to_text_with_len(value->val.string.val,
+															value->val.string.len));
 		default:
 			return DirectFunctionCall1(numeric_int4, NumericGetDatum(value->val.numeric));
 	}
@@ -336,6 +433,7 @@ SetArrayFromJsonb(TrainOptions *options, const Option *option, const JsonbValue 
 	float8		values[Max(CF_MAX_LAYERS, 2)];
 	int			n;
 
+	options->given |= BitOf(option);
 	if (option->kind == OPTION_LAYERS)
 	{
 		n = NumbersFromJsonb(value, values, CF_MAX_LAYERS);
@@ -394,42 +492,100 @@ OptionsFromJsonb(TrainOptions *options, Jsonb *jsonb)
 
 		(void) JsonbIteratorNext(&it, &value, true);
 		if (value.type == jbvNull)
-			SetOption(options, option, (Datum) 0, true);
+			SetNull(options, option);
 		else if (option->kind == OPTION_RANGE || option->kind == OPTION_LAYERS)
 			SetArrayFromJsonb(options, option, &value);
 		else
-			SetOption(options, option, JsonbToOption(option, &value), false);
+			SetOption(options, option, JsonbToOption(option, &value));
 	}
 }
 
-/* Options that only one kind of model has, as they are where they are not given. */
-static void
-ForgetKindOfModel(TrainOptions *options)
-{
-	TrainOptions presets = OptionsDefault();
+/* ---------- solvers ---------- */
 
-	options->n_factors = presets.n_factors;
-	options->use_bias = presets.use_bias;
-	options->n_layers = presets.n_layers;
-	options->user_factors = presets.user_factors;
-	options->item_factors = presets.item_factors;
-	options->batch_norm = presets.batch_norm;
-	options->dropout = presets.dropout;
+/*
+ * The solver as far as it is known before the ratings are: what "auto" may
+ * choose knows no option that adam does not.
+ */
+static Solver
+LikelySolver(const TrainOptions *options)
+{
+	if (options->use_nn)
+		return SOLVER_MLP;
+	switch ((SolverChoice) options->solver)
+	{
+		case CHOOSE_SGD:
+			return SOLVER_SGD;
+		case CHOOSE_BAYES:
+			return SOLVER_BAYES;
+		default:
+			return SOLVER_ADAM;
+	}
+}
+
+static bool
+IsKnown(const Option *option, Solver solver)
+{
+	return (option->solvers & (1 << solver)) != 0;
+}
+
+/* The first option that was given and that the solver does not know, if any. */
+static const Option *
+ForeignOption(const TrainOptions *options, Solver solver)
+{
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+		if (IsGiven(options, &option_table[i]) && !IsKnown(&option_table[i], solver))
+			return &option_table[i];
+	return NULL;
+}
+
+static Solver
+ChooseSolver(const TrainOptions *options, size_t n_train)
+{
+	if (!options->use_nn && options->solver == CHOOSE_AUTO && n_train >= CF_LARGE_TABLE &&
+		ForeignOption(options, SOLVER_SGD) == NULL)
+		return SOLVER_SGD;
+	return LikelySolver(options);
+}
+
+/* Fill in what was not given. */
+static TrainOptions
+Settled(const TrainOptions *options, Solver solver)
+{
+	TrainOptions settled = *options;
+
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+	{
+		const Option *option = &option_table[i];
+
+		if (!option->fixed && !IsGiven(options, option))
+			SetPreset(&settled, option, option->presets[solver]);
+	}
+	settled.settled = true;
+	settled.solver_used = solver;
+	return settled;
+}
+
+TrainOptions
+OptionsSettle(const TrainOptions *options, const cf_ratings *ratings)
+{
+	return Settled(options, ChooseSolver(options, ratings->n_train));
 }
 
 void
 OptionsOverride(TrainOptions *options, Jsonb *jsonb)
 {
-	bool		use_nn = options->use_nn;
-	TrainOptions before = *options;
+	TrainOptions over = OptionsDefault();
+	Solver		solver;
 
+	OptionsFromJsonb(&over, jsonb);
 	OptionsFromJsonb(options, jsonb);
-	if (options->use_nn == use_nn)
-		return;
-	*options = before;
-	ForgetKindOfModel(options);
-	OptionsFromJsonb(options, jsonb);
+	solver = LikelySolver(options);
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+		if (!IsKnown(&option_table[i], solver) && !IsGiven(&over, &option_table[i]))
+			Forget(options, &option_table[i]);
 }
+
+/* ---------- what heads keep ---------- */
 
 static cf_schedule
 Schedule(const TrainOptions *options)
@@ -452,7 +608,7 @@ StoredReal(Jsonb *jsonb, const Option *option, float8 *result)
 	JsonbValue	value;
 
 	if (getKeyJsonValueFromContainer(&jsonb->root, option->name, strlen(option->name),
-									 &value) == NULL)
+									 &value) == NULL || value.type == jbvNull)
 		return true;			/* its default */
 	if (value.type != jbvNumeric)
 		return false;
@@ -461,18 +617,41 @@ StoredReal(Jsonb *jsonb, const Option *option, float8 *result)
 	return *result >= option->least && *result <= option->greatest;
 }
 
-bool
-OptionsStoredSchedule(Jsonb *jsonb, cf_schedule *schedule)
+static int
+SolverNumber(const char *name)
 {
-	TrainOptions options = OptionsDefault();
+	for (int i = 0; i < N_SOLVERS; i++)
+		if (strcmp(solver_names[i], name) == 0)
+			return i;
+	return -1;
+}
 
-	if (!JB_ROOT_IS_OBJECT(jsonb))
-		return false;
+static const Option *
+OptionNamed(const char *name)
+{
 	for (int i = 0; i < (int) lengthof(option_table); i++)
-		if (option_table[i].kind == OPTION_REAL &&
+		if (strcmp(option_table[i].name, name) == 0)
+			return &option_table[i];
+	pg_unreachable();
+}
+
+bool
+OptionsStoredSchedule(Jsonb *jsonb, const char *solver_name, cf_schedule *schedule,
+					  bool *has_momentum)
+{
+	int			solver = SolverNumber(solver_name);
+	TrainOptions options;
+
+	if (solver < 0 || !JB_ROOT_IS_OBJECT(jsonb) || !IsKnown(OptionNamed("lr_max"), solver))
+		return false;
+	options = OptionsDefault();
+	options = Settled(&options, solver);
+	for (int i = 0; i < (int) lengthof(option_table); i++)
+		if (option_table[i].kind == OPTION_REAL && IsKnown(&option_table[i], solver) &&
 			!StoredReal(jsonb, &option_table[i], Field(&options, &option_table[i])))
 			return false;
 	*schedule = Schedule(&options);
+	*has_momentum = IsKnown(OptionNamed("mom_low"), solver);
 	return true;
 }
 
@@ -513,11 +692,6 @@ AppendRange(StringInfo out, const TrainOptions *options)
 static void
 AppendLayers(StringInfo out, const TrainOptions *options)
 {
-	if (options->n_layers == 0)
-	{
-		appendStringInfoString(out, "null");
-		return;
-	}
 	for (int i = 0; i < options->n_layers; i++)
 		appendStringInfo(out, "%s%d", i == 0 ? "[" : ", ", options->layers[i]);
 	appendStringInfoChar(out, ']');
@@ -529,16 +703,15 @@ AppendOption(StringInfo out, TrainOptions *options, const Option *option)
 	void	   *field = Field(options, option);
 
 	appendStringInfo(out, "%s\"%s\": ", out->len > 1 ? ", " : "", option->name);
+	if (!option->fixed && option->kind != OPTION_RANGE && !IsGiven(options, option))
+	{
+		appendStringInfoString(out, "null");
+		return;
+	}
 	switch (option->kind)
 	{
 		case OPTION_INTEGER:
 			appendStringInfo(out, "%d", *(int32 *) field);
-			break;
-		case OPTION_OPTIONAL:
-			if (*(int32 *) field == 0)
-				appendStringInfoString(out, "null");
-			else
-				appendStringInfo(out, "%d", *(int32 *) field);
 			break;
 		case OPTION_BIGINT:
 			appendStringInfo(out, INT64_FORMAT, *(int64 *) field);
@@ -548,6 +721,9 @@ AppendOption(StringInfo out, TrainOptions *options, const Option *option)
 			break;
 		case OPTION_BOOLEAN:
 			appendStringInfoString(out, *(bool *) field ? "true" : "false");
+			break;
+		case OPTION_CHOICE:
+			appendStringInfo(out, "\"%s\"", option->choices[*(int32 *) field]);
 			break;
 		case OPTION_RANGE:
 			AppendRange(out, options);
@@ -577,6 +753,8 @@ CheckOption(TrainOptions *options, const Option *option)
 {
 	void	   *field = Field(options, option);
 
+	if (!option->fixed && !IsGiven(options, option))
+		return;
 	/* written so that NaN fails */
 	if (option->kind == OPTION_REAL &&
 		!(*(float8 *) field >= option->least && *(float8 *) field <= option->greatest))
@@ -596,39 +774,49 @@ NothingHeldOut(const char *detail)
 			 errhint("Give a greater valid_pct.")));
 }
 
-/* Options of the other kind of model must be as they are where they are not given. */
+/* An option that only one solver has tells what is missing. */
 static void
-CheckKindOfModel(const TrainOptions *options)
+ForeignError(const Option *option, Solver solver)
 {
-	TrainOptions presets = OptionsDefault();
-	const char *foreign = NULL;
-
-	if (options->use_nn)
-	{
-		if (options->n_factors != presets.n_factors)
-			foreign = "n_factors";
-		else if (!options->use_bias)
-			foreign = "use_bias";
-	}
-	else if (options->n_layers > 0)
-		foreign = "layers";
-	else if (options->user_factors > 0)
-		foreign = "user_factors";
-	else if (options->item_factors > 0)
-		foreign = "item_factors";
-	else if (!options->batch_norm)
-		foreign = "batch_norm";
-	else if (options->dropout != 0)
-		foreign = "dropout";
-	if (foreign != NULL)
+	if (solver == SOLVER_MLP)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 options->use_nn ?
-				 errmsg("a neural model has no option \"%s\"", foreign) :
-				 errmsg("only a neural model has an option \"%s\"", foreign),
-				 options->use_nn ?
-				 errhint("Its embeddings have user_factors and item_factors, and biases are in its layers.") :
+				 errmsg("a neural model has no option \"%s\"", option->name),
+				 errhint("Its embeddings have user_factors and item_factors, and biases are in its layers.")));
+	if (option->solvers == MLP)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("only a neural model has an option \"%s\"", option->name),
 				 errhint("Give use_nn => true, too.")));
+	if (option->solvers == BAYES)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("only solver \"bayes\" has an option \"%s\"", option->name),
+				 errhint("Give solver => 'bayes', too.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("solver \"%s\" has no option \"%s\"", solver_names[solver], option->name),
+			 errhint("Leave it out, or give another solver.")));
+}
+
+static void
+CheckSolver(const TrainOptions *options)
+{
+	Solver		solver = LikelySolver(options);
+	const Option *foreign = ForeignOption(options, solver);
+
+	if (options->use_nn && options->solver != CHOOSE_AUTO && options->solver != CHOOSE_ADAM)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("solver \"%s\" cannot train a neural model",
+						solver_choices[options->solver]),
+				 errhint("Leave out solver, or use_nn.")));
+	if (foreign != NULL)
+		ForeignError(foreign, solver);
+	if (cf_solver_named(solver_names[solver]) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("solver \"%s\" is not there yet", solver_names[solver])));
 }
 
 void
@@ -639,12 +827,13 @@ OptionsCheck(const TrainOptions *options)
 	for (int i = 0; i < (int) lengthof(option_table); i++)
 		CheckOption(&copy, &option_table[i]);
 
-	CheckKindOfModel(options);
+	CheckSolver(options);
 	if (options->range_mode == RANGE_GIVEN &&
 		(!isfinite(options->low) || !isfinite(options->high) ||
 		 options->low >= options->high || !isfinite(options->high - options->low)))
 		BadRange();
-	if (options->lr_max * options->wd >= 1)
+	copy = Settled(options, LikelySolver(options));
+	if (copy.lr_max * copy.wd >= 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("lr_max times wd must be less than 1"),
@@ -660,10 +849,26 @@ OptionsRequireHeldOut(const TrainOptions *options, const cf_ratings *ratings)
 		NothingHeldOut("There are too few ratings to hold any out.");
 }
 
+void
+OptionsGiveNumber(TrainOptions *options, const char *name, float8 value)
+{
+	const Option *option = OptionNamed(name);
+
+	SetPreset(options, option, value);
+	options->given |= BitOf(option);
+}
+
+bool
+OptionsGiven(const TrainOptions *options, const char *name)
+{
+	return IsGiven(options, OptionNamed(name));
+}
+
 const cf_solver *
 OptionsSolver(const TrainOptions *options)
 {
-	return cf_solver_named(options->use_nn ? "mlp" : "adam");
+	Assert(options->settled);
+	return cf_solver_named(solver_names[options->solver_used]);
 }
 
 /* What a neural model has beside the other settings. */
@@ -698,6 +903,7 @@ OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings)
 	cf_settings settings = {0};
 	size_t		batch_size = options->batch_size;
 
+	Assert(options->settled);
 	if (batch_size == 0)
 		batch_size = cf_default_batch_size(ratings->n_train);
 	settings.n_factors = options->n_factors;

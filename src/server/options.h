@@ -19,9 +19,34 @@ typedef enum RangeMode
 	RANGE_NONE					/* y_range NULL */
 } RangeMode;
 
-/* As given; what is derived from the data is not in here. */
+/* Values of option solver. */
+typedef enum SolverChoice
+{
+	CHOOSE_AUTO,				/* by the number of ratings */
+	CHOOSE_ADAM,
+	CHOOSE_SGD,
+	CHOOSE_BAYES
+} SolverChoice;
+
+/* What trains. */
+typedef enum Solver
+{
+	SOLVER_ADAM,
+	SOLVER_MLP,					/* a neural model */
+	SOLVER_SGD,
+	SOLVER_BAYES
+} Solver;
+
+/*
+ * As given; what is derived from the data is not in here.  An option that was
+ * not given, or given as NULL, has its solver's default, which it gets when
+ * the ratings, and so the solver, are known: until then it has no value.
+ */
 typedef struct TrainOptions
 {
+	uint64		given;			/* bits, in the order of the table in options.c */
+	bool		settled;		/* all have values */
+	Solver		solver_used;	/* once settled */
 	int32		n_factors;
 	int32		n_epochs;
 	float8		lr_max;
@@ -38,6 +63,7 @@ typedef struct TrainOptions
 	float8		div_final;
 	float8		mom_low;
 	float8		mom_high;
+	int32		solver;			/* SolverChoice */
 	bool		use_nn;			/* a neural model; what follows is for it alone */
 	int32		n_layers;		/* 0: NULL, the default */
 	int32		layers[CF_MAX_LAYERS];
@@ -64,14 +90,24 @@ extern int	OptionsCount(void);
  */
 extern void OptionsFromJsonb(TrainOptions *options, Jsonb *jsonb);
 
-/* The defaults of the install script. */
+/* Nothing given. */
 extern TrainOptions OptionsDefault(void);
 
+/* Give an option that is a number, by its name. */
+extern void OptionsGiveNumber(TrainOptions *options, const char *name, float8 value);
+
 /*
- * The same for a model that is trained again: where that makes it one of
- * another kind (use_nn), options that the new kind does not have are forgotten.
+ * The same for a model that is trained again: options that the solver it has
+ * then does not know are forgotten, unless they are among the new ones.
  */
 extern void OptionsOverride(TrainOptions *options, Jsonb *jsonb);
+
+/*
+ * Choose the solver for these ratings and fill in its defaults.  "auto" is sgd
+ * from CF_LARGE_TABLE training ratings on, unless an option was given that sgd
+ * does not know, else adam.
+ */
+extern TrainOptions OptionsSettle(const TrainOptions *options, const cf_ratings *ratings);
 
 /*
  * Options as a head keeps them; what an older version did not know has its
@@ -81,9 +117,11 @@ extern TrainOptions OptionsStored(Jsonb *jsonb);
 
 /*
  * The schedule among options that a head keeps, for those who only look: false
- * instead of an error where they are not what a training writes.
+ * instead of an error where they are not what a training writes, and for a
+ * solver that has none.
  */
-extern bool OptionsStoredSchedule(Jsonb *jsonb, cf_schedule *schedule);
+extern bool OptionsStoredSchedule(Jsonb *jsonb, const char *solver_name, cf_schedule *schedule,
+								  bool *has_momentum);
 
 /* All options as a jsonb object, which OptionsStored reads back. */
 extern Jsonb *OptionsToJsonb(const TrainOptions *options);
@@ -94,10 +132,13 @@ extern void OptionsCheck(const TrainOptions *options);
 /* Raise an error (22023) for keep_best where nothing is held out. */
 extern void OptionsRequireHeldOut(const TrainOptions *options, const cf_ratings *ratings);
 
-/* The solver that these options ask for. */
+/* Was the option of that name given? */
+extern bool OptionsGiven(const TrainOptions *options, const char *name);
+
+/* The solver of settled options. */
 extern const cf_solver *OptionsSolver(const TrainOptions *options);
 
-/* The settings for these ratings: batch size and range derived where not given. */
+/* Settled options as settings: batch size and range derived where not given. */
 extern cf_settings OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings);
 
 #endif							/* COLLAB_OPTIONS_H */

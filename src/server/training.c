@@ -21,6 +21,7 @@
 #include "server/describe.h"
 #include "server/embeddings.h"
 #include "server/host.h"
+#include "server/pool.h"
 #include "server/relation_scan.h"
 #include "server/training.h"
 
@@ -30,7 +31,6 @@ JobCreate(const Source *source, const TrainOptions *options, bool warm_start)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "collab training",
 												  ALLOCSET_DEFAULT_SIZES);
 	TrainingJob *job = MemoryContextAllocZero(context, sizeof(TrainingJob));
-	Size		history = options->n_epochs * sizeof(float8);
 
 	OptionsCheck(options);
 	job->context = context;
@@ -40,9 +40,6 @@ JobCreate(const Source *source, const TrainOptions *options, bool warm_start)
 	if (source->name != NULL)
 		job->source.name = MemoryContextStrdup(context, source->name);
 	job->warm_start = warm_start;
-	job->train_loss = MemoryContextAlloc(context, history);
-	job->valid_loss = MemoryContextAlloc(context, history);
-	job->elapsed = MemoryContextAlloc(context, history);
 	return job;
 }
 
@@ -87,11 +84,6 @@ DescribeStart(TrainingJob *job, Relation head, int64 generation, Oid users, Oid 
 	HeadSet(row, HEAD_USERS, ObjectIdGetDatum(users));
 	HeadSet(row, HEAD_ITEMS, ObjectIdGetDatum(items));
 	HeadSet(row, HEAD_OPTIONS, JsonbPGetDatum(OptionsToJsonb(&job->options)));
-	HeadSet(row, HEAD_SOLVER, CStringGetTextDatum(OptionsSolver(&job->options)->name));
-	if (!job->options.use_nn)
-		HeadSet(row, HEAD_N_FACTORS, Int32GetDatum(job->options.n_factors));
-	HeadSet(row, HEAD_N_EPOCHS, Int32GetDatum(job->options.n_epochs));
-	HeadSet(row, HEAD_USE_BIAS, BoolGetDatum(job->options.use_bias && !job->options.use_nn));
 	HeadSet(row, HEAD_WARM_START, BoolGetDatum(job->warm_start));
 	HeadSet(row, HEAD_FORMAT, Int16GetDatum(HEAD_FORMAT_NOW));
 }
@@ -169,13 +161,22 @@ NoticeDegenerate(const TrainingJob *job)
 		ereport(NOTICE, (errmsg("there are too few ratings to hold any out for validation")));
 }
 
+/* The values as used. */
 static void
-DescribeRatings(TrainingJob *job)
+DescribeSettings(TrainingJob *job)
 {
-	const cf_ratings *ratings = job->ratings;
+	const TrainOptions *options = &job->options;
+	const cf_settings *settings = &job->settings;
+	const cf_solver *solver = OptionsSolver(options);
 	HeadRow    *row = &job->row;
 
-	HeadSet(row, HEAD_BATCH_SIZE, Int32GetDatum((int32) job->settings.batch_size));
+	HeadSet(row, HEAD_SOLVER, CStringGetTextDatum(solver->name));
+	if (!options->use_nn)
+		HeadSet(row, HEAD_N_FACTORS, Int32GetDatum((int32) settings->n_factors));
+	HeadSet(row, HEAD_N_EPOCHS, Int32GetDatum((int32) settings->n_epochs));
+	HeadSet(row, HEAD_USE_BIAS, BoolGetDatum(settings->use_bias));
+	if (solver->step != NULL)
+		HeadSet(row, HEAD_BATCH_SIZE, Int32GetDatum((int32) settings->batch_size));
 	if (job->settings.use_range)
 	{
 		Datum		range[2] = {Float4GetDatum(job->settings.low), Float4GetDatum(job->settings.high)};
@@ -184,6 +185,14 @@ DescribeRatings(TrainingJob *job)
 				PointerGetDatum(construct_array(range, 2, FLOAT4OID, sizeof(float4), true,
 												TYPALIGN_INT)));
 	}
+}
+
+static void
+DescribeRatings(TrainingJob *job)
+{
+	const cf_ratings *ratings = job->ratings;
+	HeadRow    *row = &job->row;
+
 	HeadSet(row, HEAD_N_USERS, Int64GetDatum(cf_dict_count(ratings->users)));
 	HeadSet(row, HEAD_N_ITEMS, Int64GetDatum(cf_dict_count(ratings->items)));
 	HeadSet(row, HEAD_N_TRAIN, Int64GetDatum((int64) ratings->n_train));
@@ -207,8 +216,13 @@ JobUseRatings(TrainingJob *job, uint64 skipped)
 	OptionsRequireHeldOut(&job->options, job->ratings);
 	NoticeOutsideRange(job);
 	NoticeDegenerate(job);
+	job->options = OptionsSettle(&job->options, job->ratings);
 	job->settings = OptionsToSettings(&job->options, job->ratings);
+	DescribeSettings(job);
 	DescribeRatings(job);
+	job->train_loss = palloc(job->options.n_epochs * sizeof(float8));
+	job->valid_loss = palloc(job->options.n_epochs * sizeof(float8));
+	job->elapsed = palloc(job->options.n_epochs * sizeof(float8));
 	MemoryContextSwitchTo(previous);
 }
 
@@ -284,7 +298,8 @@ CannotChange(const char *what, int from, int to)
 static void
 RequireShape(const TrainOptions *options, const cf_net_shape *present)
 {
-	bool		same = options->batch_norm == present->batch_norm;
+	bool		same = !OptionsGiven(options, "batch_norm") ||
+		options->batch_norm == present->batch_norm;
 
 	if (options->user_factors > 0 && options->user_factors != (int32) present->user_factors)
 		CannotChange("user_factors", (int) present->user_factors, options->user_factors);
@@ -321,7 +336,7 @@ JobRequireWarmStart(const TrainingJob *job, const HeadRow *current)
 		present = HeadNetShape(current);
 		RequireShape(&job->options, &present);
 	}
-	else if (n_factors != job->options.n_factors)
+	else if (OptionsGiven(&job->options, "n_factors") && n_factors != job->options.n_factors)
 		CannotChange("n_factors", n_factors, job->options.n_factors);
 }
 
@@ -338,17 +353,41 @@ ReadPresent(WarmStart *warm, const ModelTables *tables, const HeadRow *current)
 				   &warm->user_dict);
 	EmbeddingsRead(&tables->items, HeadFactors(current, ITEMS, name), host, &warm->model.items,
 				   &warm->item_dict);
-	if (warm->model.net != NULL)	/* the rule would have it grow with the ids */
+
+	/* not what the rules would have for these ratings */
+	if (warm->model.net != NULL)
 		warm->job->settings.net = warm->model.net->shape;
+	else
+		warm->job->settings.n_factors = warm->model.items.n_factors;
+	DescribeSettings(warm->job);
 }
 
 static void
 ReleasePresent(WarmStart *warm)
 {
-
 	cf_model_release(&warm->model);
 	cf_dict_destroy(warm->user_dict);
 	cf_dict_destroy(warm->item_dict);
+}
+
+/* Threads for a solver that gains from them. */
+static int
+JobThreads(const TrainingJob *job)
+{
+	return OptionsSolver(&job->options)->uses_pool ? collab_threads : 1;
+}
+
+/* In a pool. */
+static void
+Begin(cf_pool *pool, void *arg)
+{
+	WarmStart  *warm = arg;
+	TrainingJob *job = warm->job;
+
+	HostCheck(job->host,
+			  cf_training_begin(OptionsSolver(&job->options), &job->settings, job->ratings,
+								&job->model, job->warm_start ? CopyKnownEmbeddings : NULL,
+								warm, pool, &job->training));
 }
 
 void
@@ -360,10 +399,7 @@ JobBegin(TrainingJob *job, const ModelTables *tables, const HeadRow *current)
 	if (job->warm_start)
 		ReadPresent(&warm, tables, current);
 	cf_model_init(&job->model, job->host);
-	HostCheck(job->host,
-			  cf_training_begin(OptionsSolver(&job->options), &job->settings, job->ratings,
-								&job->model, job->warm_start ? CopyKnownEmbeddings : NULL,
-								&warm, NULL, &job->training));
+	PoolDo(job->host, JobThreads(job), Begin, &warm);
 	if (job->warm_start)
 		ReleasePresent(&warm);
 	MemoryContextSwitchTo(previous);
@@ -384,9 +420,25 @@ NoticeEpoch(const TrainingJob *job, const cf_epoch *report, double seconds)
 						job->options.n_epochs, report->train_loss, report->valid_loss, seconds)));
 }
 
+typedef struct EpochRun
+{
+	TrainingJob *job;
+	cf_epoch   *report;
+} EpochRun;
+
+/* In a pool. */
+static void
+RunEpoch(cf_pool *pool, void *arg)
+{
+	EpochRun   *run = arg;
+
+	HostCheck(run->job->host, cf_training_epoch(run->job->training, pool, run->report));
+}
+
 bool
 JobEpoch(TrainingJob *job, cf_epoch *report)
 {
+	EpochRun	run = {job, report};
 	instr_time	start;
 	instr_time	end;
 	double		seconds;
@@ -395,7 +447,7 @@ JobEpoch(TrainingJob *job, cf_epoch *report)
 		return false;
 	CHECK_FOR_INTERRUPTS();
 	INSTR_TIME_SET_CURRENT(start);
-	HostCheck(job->host, cf_training_epoch(job->training, NULL, report));
+	PoolDo(job->host, JobThreads(job), RunEpoch, &run);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);
 	seconds = INSTR_TIME_GET_DOUBLE(end);
