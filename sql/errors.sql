@@ -77,13 +77,13 @@ SELECT expect.error($$CREATE TYPE e_new_users AS ENUM (); SELECT collab.train('e
 
 -- Options: what, and within which bounds
 SELECT o, expect.error('SELECT collab.train(''e_new'', ''ratings'', ' || o || ')')
-  FROM unnest(ARRAY['n_factors => 0', 'n_factors => -1', 'n_factors => 1025', 'n_factors => NULL', 'n_epochs => 0', 'n_epochs => -1', 'n_epochs => 100001', 'n_epochs => NULL',
-                    'lr_max => 0', 'lr_max => -0.1', 'lr_max => ''NaN''', 'lr_max => ''Infinity''', 'lr_max => 1001', 'lr_max => NULL',
-                    'wd => -0.1', 'wd => ''NaN''', 'wd => ''Infinity''', 'wd => NULL', 'wd => 100, lr_max => 0.01', 'wd => 0.5, lr_max => 2',
+  FROM unnest(ARRAY['n_factors => 0', 'n_factors => -1', 'n_factors => 1025', 'n_epochs => 0', 'n_epochs => -1', 'n_epochs => 100001',
+                    'lr_max => 0', 'lr_max => -0.1', 'lr_max => ''NaN''', 'lr_max => ''Infinity''', 'lr_max => 1001',
+                    'wd => -0.1', 'wd => ''NaN''', 'wd => ''Infinity''', 'wd => 100, lr_max => 0.01', 'wd => 0.5, lr_max => 2',
                     'batch_size => 0', 'batch_size => -1', 'valid_pct => 1', 'valid_pct => -0.1', 'valid_pct => 80', 'valid_pct => ''NaN''', 'valid_pct => NULL', 'seed => NULL',
                     'y_range => ''{1}''', 'y_range => ''{1,2,3}''', 'y_range => ''{5,1}''', 'y_range => ''{1,1}''', 'y_range => ''{NULL,1}''', 'y_range => ''{NULL,NULL}''', 'y_range => ''{NaN,1}''',
                     'y_range => ''{0,Infinity}''', 'y_range => ''{-3e38,3e38}''', 'y_range => ''{{1,2}}''', 'y_range => ''{{1},{2}}''',
-                    'use_bias => NULL', 'verbose => NULL', 'keep_best => NULL', 'keep_best => true, valid_pct => 0', 'replace => NULL',
+                    'verbose => NULL', 'solver => NULL', 'solver => ''als''', 'solver => ''SGD''', 'solver => ''sgd'', batch_size => 64', 'solver => ''sgd'', mom_low => 0.9', 'solver => ''sgd'', layers => ''{5}''', 'solver => ''sgd'', use_nn => true', 'keep_best => NULL', 'keep_best => true, valid_pct => 0', 'replace => NULL',
                     'pct_start => -0.1', 'pct_start => 1.1', 'pct_start => ''NaN''', 'div_start => 0', 'div_start => -1', 'div_start => ''Infinity''', 'div_final => 0', 'div_final => ''NaN''', 'mom_low => -0.1', 'mom_low => 1', 'mom_high => 1', 'mom_high => ''NaN''']) o;
 -- they are checked before anything else, names before the source's contents
 SELECT expect.error($$SELECT collab.train('', 'ratings', n_factors => 0)$$);

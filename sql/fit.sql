@@ -35,7 +35,7 @@ SELECT generation FROM f_same;
 \set VERBOSITY sqlstate
 SELECT (collab.fit('f_default', user_id, item_id, rating)).n_factors FROM ratings;
 \set VERBOSITY default
-SELECT n_epochs, options = (SELECT options || '{"n_factors": 50, "n_epochs": 5, "verbose": true}' FROM f_train) AS options FROM f_default;
+SELECT n_epochs, options = (SELECT options || '{"n_factors": null, "n_epochs": null, "verbose": true}' FROM f_train) AS options FROM f_default;
 
 -- One model a group, of any query: joins, filters, expressions.
 CREATE TABLE f_films AS SELECT i AS item_id, 'film ' || i AS title, (ARRAY['at', 'de', 'fr'])[1 + i % 3] AS country FROM generate_series(1, 40) i;
@@ -134,7 +134,7 @@ SELECT (collab.fit('f_options2', user_id, item_id, rating, '{"verbose": false, "
 SELECT (collab.fit('f_options3', user_id, item_id, rating, CASE WHEN user_id % 2 = 0 THEN '{"wd": 0.1, "verbose": false}' ELSE '{"verbose": false, "wd": 0.10}' END::jsonb)).options->'wd' AS wd FROM ratings;
 \pset format unaligned
 SELECT o, expect.error(format('SELECT collab.fit(''f_bad'', user_id, item_id, rating, %s) FROM ratings', o))
-  FROM unnest(ARRAY['NULL', $$'{"n_factor": 3}'$$, $$'[]'$$, $$'3'$$, $$'"replace"'$$, $$'["replace"]'$$, $$'{"n_factors": 0}'$$, $$'{"n_factors": "3"}'$$, $$'{"n_epochs": null}'$$, $$'{"replace": null}'$$, $$'{"replace": 1}'$$,
+  FROM unnest(ARRAY['NULL', $$'{"n_factor": 3}'$$, $$'[]'$$, $$'3'$$, $$'"replace"'$$, $$'["replace"]'$$, $$'{"n_factors": 0}'$$, $$'{"n_factors": "3"}'$$, $$'{"replace": null}'$$, $$'{"replace": 1}'$$,
                     $$'{"model": "x"}'$$, $$'{"wd": 100, "lr_max": 1}'$$, $$jsonb_build_object('n_epochs', user_id % 2 + 1)$$, $$CASE WHEN user_id > 1 THEN '{}'::jsonb END$$]) o;
 
 -- What bad input gets

@@ -339,7 +339,7 @@ SELECT o, expect.error(format('SELECT * FROM collab.train(''n_bad'', ''n_ratings
 	$$use_nn => true, layers => '{2147483647}'$$, $$use_nn => true, layers => '{4,NULL}'$$, $$use_nn => true, layers => '{{4,5},{6,7}}'$$, $$use_nn => true, layers => ARRAY(SELECT 1 FROM generate_series(1, 100000))$$,
 	-- sizes, rates
 	$$use_nn => true, user_factors => 0$$, $$use_nn => true, user_factors => -1$$, $$use_nn => true, item_factors => 1025$$, $$use_nn => true, dropout => 1$$, $$use_nn => true, dropout => -0.1$$, $$use_nn => true, dropout => 'NaN'$$,
-	$$use_nn => NULL$$, $$use_nn => true, batch_norm => NULL$$, $$use_nn => true, dropout => NULL$$,
+	$$use_nn => NULL$$,
 	-- options of the other kind
 	$$use_nn => true, n_factors => 5$$, $$use_nn => true, use_bias => false$$, $$layers => '{5}'$$, $$user_factors => 5$$, $$item_factors => 5$$, $$batch_norm => false$$, $$dropout => 0.1$$, $$use_nn => false, layers => '{5}'$$,
 	-- batches of one under batch norm

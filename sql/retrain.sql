@@ -46,9 +46,9 @@ SELECT jsonb_object_agg(key, value) FROM expect.head('r_model'), jsonb_each(opti
 SELECT max(generation) AS generation, count(*) FROM r_model;
 \pset format unaligned
 SELECT o, expect.error(format('CALL collab.retrain(''r_model'', options => %L)', o))
-  FROM unnest(ARRAY['{"n_factor": 4}', '{"n_factors": "4"}', '{"n_factors": null}', '{"n_factors": [4]}', '{"n_factors": {"a": 1}}', '{"n_factors": true}',
+  FROM unnest(ARRAY['{"n_factor": 4}', '{"n_factors": "4"}', '{"n_factors": [4]}', '{"n_factors": {"a": 1}}', '{"n_factors": true}',
                     '{"n_factors": 0}', '{"n_factors": 1025}', '{"n_factors": 99999999999}', '{"n_factors": 4.4}', '{"n_epochs": 0}', '{"lr_max": -1}', '{"lr_max": "fast"}',
-                    '{"wd": -0.1}', '{"valid_pct": 1}', '{"batch_size": 0}', '{"batch_size": -5}', '{"use_bias": 1}', '{"use_bias": null}', '{"verbose": "no"}',
+                    '{"wd": -0.1}', '{"valid_pct": 1}', '{"batch_size": 0}', '{"batch_size": -5}', '{"use_bias": 1}', '{"solver": null}', '{"solver": 3}', '{"solver": "als"}', '{"verbose": "no"}',
                     '{"y_range": [1]}', '{"y_range": [5, 1]}', '{"y_range": [1, 2, 3]}', '{"y_range": ["1", "2"]}', '{"y_range": [1, null]}', '{"y_range": [[1, 2]]}',
                     '{"y_range": 5}', '{"y_range": {}}', '{"y_range": [1, 1e300]}', '{"seed": 1e30}', '{"mom_low": 1}', '{"": 1}', '{"replace": true}', '{"ratings": "ratings"}',
                     '[]', '[1]', '5', '"n_factors"', 'null']) o;

@@ -98,7 +98,7 @@ SELECT expect.error($$SELECT * FROM collab.tune('tu_few', n_factors => '{2,3,4}'
 
 -- What cannot be
 SELECT a, expect.error(format('SELECT * FROM collab.tune(''ratings'', %s)', a))
-  FROM regexp_split_to_table($bad$n_factors => '{}'|wd => '{}'|lr_max => '{}'|n_epochs => '{}'|n_factors => NULL|wd => NULL|lr_max => NULL|n_epochs => NULL
+  FROM regexp_split_to_table($bad$n_factors => '{}'|wd => '{}'|lr_max => '{}'|n_epochs => '{}'
 n_factors => '{5,NULL}'|wd => '{NULL}'|lr_max => '{NULL,NULL}'|n_epochs => '{NULL}'
 n_factors => '{5,0}'|n_factors => '{1025}'|wd => '{-0.1}'|wd => '{0.1,NaN}'|lr_max => '{0}'|lr_max => '{Infinity}'|n_epochs => '{0}'|n_epochs => '{100001}'
 n_factors => '{{5},{6}}'|n_factors => '{5,6,5}'|wd => '{0.1,0.10}'|lr_max => '{0.01,10}', wd => '{0.1}'
