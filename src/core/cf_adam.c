@@ -100,10 +100,11 @@ run_batch(void *context, const cf_rating *batch, double *sum)
 }
 
 static cf_status
-adam_step(void *state, double *loss)
+adam_step(void *state, cf_pool *pool, double *loss)
 {
 	adam_state *adam = state;
 
+	(void) pool;
 	return cf_batches_next(&adam->batches, run_batch, adam, loss);
 }
 

@@ -6,6 +6,8 @@
 
 #include "cf_kernels.h"
 
+#define CF_SGD_STRIDE	1028	/* floats of the longest row */
+
 /* The few elements that are left over are not worth another vector loop. */
 #if defined(__clang__)
 #define NO_VECTORS		_Pragma("clang loop vectorize(disable)")

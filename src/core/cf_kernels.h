@@ -32,6 +32,21 @@ typedef struct cf_adam_step
 
 #define CF_DENSE_UNIT	16
 
+/* What a step of stochastic gradient descent does to a group of ratings by one user. */
+typedef struct cf_sgd_step
+{
+	size_t		n_factors;
+	size_t		stride;			/* floats of a row, a multiple of 4: factors, bias, zeros */
+	float		keep;			/* a row keeps this part of itself for each rating */
+	float		rate;			/* of the slope with respect to the logit */
+	bool		use_bias;
+	bool		use_range;
+	float		low;			/* of the range */
+	float		span;
+} cf_sgd_step;
+
+#define CF_SGD_GROUP	16		/* ratings of a group, at most */
+
 typedef struct cf_kernels
 {
 	const char *name;			/* "baseline", "avx2", "avx512" */
@@ -71,6 +86,16 @@ typedef struct cf_kernels
 	/* x[j] += a q[j], y[j] += a p[j] */
 	void		(*axpy_pair) (float a, const float *p, const float *q, float *x,
 							  float *y, size_t n);
+
+	/*
+	 * One step on the user's row p and the rows of n items, 1 to CF_SGD_GROUP,
+	 * all slopes taken before any row moves; an item may be there twice.
+	 * "items" and "values" have CF_SGD_GROUP elements; what is in those from n
+	 * on does not matter and may be overwritten.  Returns the sum of the squared
+	 * errors before the step.
+	 */
+	float		(*sgd_step) (const cf_sgd_step *s, float *p, float **items,
+							 const float *values, size_t n);
 
 	/* one step of Adam on p, m, v and the direction d; clears g */
 	void		(*adam_step) (const cf_adam_step *s, float *p, float *m,

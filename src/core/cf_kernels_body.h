@@ -221,6 +221,170 @@ KERNEL(adam_step) (const cf_adam_step *s, float *restrict p, float *restrict m,
 	}
 }
 
+/* For tails of rows. */
+typedef float KERNEL(four) __attribute__((vector_size(4 * sizeof(float)),
+										  aligned(sizeof(float)), may_alias));
+
+/* The same as integers: for bits, conversions and comparisons. */
+typedef int KERNEL(numbers) __attribute__((vector_size(LANES * sizeof(int)),
+										   aligned(sizeof(int)), may_alias));
+
+/*
+ * x = 1 / (1 + e^-x).  e^-x is 2^whole 2^part with |part| <= 1/2; the
+ * polynomial is the Taylor series, which there errs by about a float's last
+ * bit.  What is not a number stays none.
+ */
+TARGET static inline void
+KERNEL(sigmoid) (KERNEL(lanes) *x)
+{
+	const float rounding = 12582912.0f; /* 1.5 2^23: adding it leaves whole numbers */
+	KERNEL(lanes) t = *x * -1.44269504f;
+	KERNEL(numbers) beyond = t > 126.0f;
+	KERNEL(numbers) below = t < -126.0f;
+	KERNEL(numbers) bits = (KERNEL(numbers)) t;
+	KERNEL(lanes) whole;
+	KERNEL(lanes) part;
+	KERNEL(lanes) power;
+
+	/* 126 and -126 as bits */
+	bits = (bits & ~(beyond | below)) | (beyond & 0x42FC0000) | (below & (int) 0xC2FC0000);
+	t = (KERNEL(lanes)) bits;
+	whole = t + rounding - rounding;
+	part = (t - whole) * 0.693147181f;
+	power = part * (1.0f / 720.0f) + 1.0f / 120.0f;
+	power = power * part + 1.0f / 24.0f;
+	power = power * part + 1.0f / 6.0f;
+	power = power * part + 0.5f;
+	power = power * part + 1.0f;
+	power = power * part + 1.0f;
+	bits = (__builtin_convertvector(whole, KERNEL(numbers)) + 127) << 23;
+	*x = 1.0f / (1.0f + power * (KERNEL(lanes)) bits);
+}
+
+/* Dot products of a row with four others, over whole rows. */
+TARGET static inline void
+KERNEL(dot_four) (const float *a, float *const *rows, size_t stride, float *out)
+{
+	KERNEL(lanes) sums[4] = {{0}, {0}, {0}, {0}};
+	KERNEL(four) tails[4] = {{0}, {0}, {0}, {0}};
+	size_t		j = 0;
+	int			r;
+	int			l;
+
+	for (; j + LANES <= stride; j += LANES)
+		for (r = 0; r < 4; r++)
+			sums[r] += *(const KERNEL(lanes) *) (a + j) * *(const KERNEL(lanes) *) (rows[r] + j);
+	for (; j < stride; j += 4)
+		for (r = 0; r < 4; r++)
+			tails[r] += *(const KERNEL(four) *) (a + j) * *(const KERNEL(four) *) (rows[r] + j);
+	for (r = 0; r < 4; r++)
+	{
+		for (l = 0; l < LANES; l += 4)
+			tails[r] += *(const KERNEL(four) *) ((const float *) &sums[r] + l);
+		out[r] = (tails[r][0] + tails[r][1]) + (tails[r][2] + tails[r][3]);
+	}
+}
+
+/*
+ * From logits to what the rows of items move by for a factor of 1; returns the
+ * sum of the first n squared errors.
+ */
+TARGET static inline float
+KERNEL(sgd_moves) (const cf_sgd_step *s, const float *restrict values, size_t n,
+				   float *restrict logits)
+{
+	float		squares[CF_SGD_GROUP];
+	float		sum = 0.0f;
+	size_t		j;
+
+	for (j = 0; j < n; j += LANES)
+	{
+		KERNEL(lanes) x = *(const KERNEL(lanes) *) (logits + j);
+		KERNEL(lanes) error = *(const KERNEL(lanes) *) (values + j);
+
+		if (s->use_range)
+		{
+			KERNEL(sigmoid) (&x);
+			error -= s->low + s->span * x;
+			x = error * x * (1.0f - x) * s->span;
+		}
+		else
+			x = error -= x;
+		*(KERNEL(lanes) *) (squares + j) = error * error;
+		*(KERNEL(lanes) *) (logits + j) = x * s->rate;
+	}
+	for (j = 0; j < n; j++)
+		sum += squares[j];
+	return sum;
+}
+
+/* "count" times the type's width of columns of all rows of a group, from j on. */
+#define SGD_COLUMNS(type, count) \
+	do { \
+		KERNEL(type) mine[count]; \
+		KERNEL(type) moved[count]; \
+		for (c = 0; c < (count); c++) \
+		{ \
+			mine[c] = ((const KERNEL(type) *) (user + j))[c]; \
+			moved[c] = mine[c] * keep_all; \
+		} \
+		for (i = 0; i < n; i++) \
+		{ \
+			KERNEL(type) *other = (KERNEL(type) *) (items[i] + j); \
+			for (c = 0; c < (count); c++) \
+			{ \
+				moved[c] += moves[i] * other[c]; \
+				other[c] = other[c] * keep + moves[i] * mine[c]; \
+			} \
+		} \
+		for (c = 0; c < (count); c++) \
+			((KERNEL(type) *) (p + j))[c] = moved[c]; \
+	} while (0)
+
+/*
+ * In the user's copy the bias stands as 1 (as 0 without biases), so that the
+ * products give and take the items' biases among the factors.
+ */
+TARGET static float
+KERNEL(sgd_step) (const cf_sgd_step *s, float *restrict p, float **items, const float *values,
+				  size_t n)
+{
+	float		user[CF_SGD_STRIDE] __attribute__((aligned(64)));
+	float		moves[CF_SGD_GROUP] __attribute__((aligned(64))) = {0};
+	const float keep = s->keep;
+	const size_t stride = s->stride;
+	float		bias = p[s->n_factors];
+	float		keep_all = 1.0f - (float) n * (1.0f - keep);
+	float		bias_moved = bias * keep_all;
+	float		sum;
+	size_t		i;
+	size_t		j;
+	int			c;
+
+	for (j = 0; j < stride; j += 4)
+		*(KERNEL(four) *) (user + j) = *(const KERNEL(four) *) (p + j);
+	user[s->n_factors] = s->use_bias ? 1.0f : 0.0f;
+	for (i = n; i % 4 != 0; i++)
+		items[i] = items[0];
+	for (i = 0; i < n; i += 4)
+		KERNEL(dot_four) (user, items + i, stride, moves + i);
+	for (i = 0; i < CF_SGD_GROUP; i += LANES)
+		*(KERNEL(lanes) *) (moves + i) += bias;
+	sum = KERNEL(sgd_moves) (s, values, n, moves);
+	for (j = 0; j + 4 * LANES <= stride; j += 4 * LANES)
+		SGD_COLUMNS(lanes, 4);
+	for (; j + LANES <= stride; j += LANES)
+		SGD_COLUMNS(lanes, 1);
+	for (; j < stride; j += 4)
+		SGD_COLUMNS(four, 1);
+	for (i = 0; i < n; i++)
+		bias_moved += moves[i];
+	p[s->n_factors] = s->use_bias ? bias_moved : 0.0f;
+	return sum;
+}
+
+#undef SGD_COLUMNS
+
 static const cf_kernels KERNEL(kernels) = {
 	LEVEL_NAME,
 	KERNEL(dot),
@@ -231,6 +395,7 @@ static const cf_kernels KERNEL(kernels) = {
 	KERNEL(axpy),
 	KERNEL(axpby),
 	KERNEL(axpy_pair),
+	KERNEL(sgd_step),
 	KERNEL(adam_step)
 };
 

@@ -58,7 +58,7 @@ run_steps(range_test *test, double start, double end, uint32_t n_steps, cf_lr_pr
 		cf_lr_probe *probe = &probes[*n];
 
 		probe->rate = start * pow(end / start, (double) *n / n_steps);
-		status = cf_training_step(test->training, &probe->loss);
+		status = cf_training_step(test->training, NULL, &probe->loss);
 		if (status != CF_OK)
 			break;
 		mean = SMOOTHING * mean + (1.0 - SMOOTHING) * probe->loss;

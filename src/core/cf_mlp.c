@@ -92,10 +92,11 @@ run_batch(void *context, const cf_rating *batch, double *sum)
 }
 
 static cf_status
-mlp_step(void *state, double *loss)
+mlp_step(void *state, cf_pool *pool, double *loss)
 {
 	mlp_state  *mlp = state;
 
+	(void) pool;
 	return cf_batches_next(&mlp->batches, run_batch, mlp, loss);
 }
 

@@ -21,7 +21,8 @@ typedef enum cf_stream
 	CF_STREAM_SHUFFLE,			/* the order of the ratings in an epoch */
 	CF_STREAM_NET_START,		/* a net's starting weights; row: layer and unit */
 	CF_STREAM_DROPOUT,			/* what is dropped; row: step and layer */
-	CF_STREAM_TRIALS			/* which settings of a grid are tried */
+	CF_STREAM_TRIALS,			/* which settings of a grid are tried */
+	CF_STREAM_STRATA			/* orders of a grid; row: number of the order */
 } cf_stream;
 
 /* The generator itself: four words from a counter and a key. */

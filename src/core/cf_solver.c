@@ -8,6 +8,7 @@
 
 #include "cf_adam.h"
 #include "cf_mlp.h"
+#include "cf_sgd.h"
 #include "cf_solver.h"
 
 #define DEFAULT_START		0.01f
@@ -32,7 +33,7 @@ struct cf_training
 	double		best_loss;
 };
 
-static const cf_solver *const solvers[] = {&cf_adam, &cf_mlp};
+static const cf_solver *const solvers[] = {&cf_adam, &cf_mlp, &cf_sgd};
 
 const cf_solver *
 cf_solver_named(const char *name)
@@ -355,9 +356,9 @@ cf_training_epoch(cf_training *training, cf_pool *pool, cf_epoch *report)
 }
 
 cf_status
-cf_training_step(cf_training *training, double *loss)
+cf_training_step(cf_training *training, cf_pool *pool, double *loss)
 {
-	return training->solver->step(training->state, loss);
+	return training->solver->step(training->state, pool != NULL ? pool : training->alone, loss);
 }
 
 void

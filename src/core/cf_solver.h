@@ -80,7 +80,7 @@ typedef struct cf_solver
 	 * One step of the schedule, such as a batch; *loss is its mean squared
 	 * error before the step.  NULL: the solver has no such steps.
 	 */
-	cf_status	(*step) (void *state, double *loss);
+	cf_status	(*step) (void *state, cf_pool *pool, double *loss);
 
 	void		(*end) (void *state);
 } cf_solver;
@@ -104,7 +104,7 @@ cf_item_factors(const cf_settings *settings)
  */
 #define CF_LARGE_TABLE	1000000
 
-/* "adam", "mlp"; NULL when there is none of that name. */
+/* "adam", "mlp", "sgd"; NULL when there is none of that name. */
 extern const cf_solver *cf_solver_named(const char *name);
 
 /* The default batch: max(64, n_train / 1250), so that the number of steps is kept. */
@@ -150,7 +150,7 @@ extern cf_status cf_training_epoch(cf_training *training, cf_pool *pool, cf_epoc
  * The next step instead, at most settings->n_steps times; any loss is CF_OK.
  * Only for solvers that have steps.
  */
-extern cf_status cf_training_step(cf_training *training, double *loss);
+extern cf_status cf_training_step(cf_training *training, cf_pool *pool, double *loss);
 
 /* Give back all but ratings and model, which is complete after the last epoch. */
 extern void cf_training_end(cf_training *training);

@@ -419,12 +419,12 @@ test_steps(void)
 		abort();
 	for (j = 0; j < s.n_steps; j++)
 	{
-		good = good && cf_training_step(training, &loss) == CF_OK && isfinite(loss);
+		good = good && cf_training_step(training, NULL, &loss) == CF_OK && isfinite(loss);
 		sum += loss;
 		if (j == 500 / 16 - 1)
 			first = sum / (j + 1);
 	}
-	OK(good && cf_training_step(training, &loss) == CF_TOO_MANY, "as many steps as were asked for");
+	OK(good && cf_training_step(training, NULL, &loss) == CF_TOO_MANY, "as many steps as were asked for");
 	cf_training_end(training);
 	cf_model_release(&model);
 	s.n_steps = 0;

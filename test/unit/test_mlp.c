@@ -738,10 +738,10 @@ test_steps(void)
 	OK(calls == 1 && model.net->weights[0] == 7, "a warm start finds the net");
 	for (j = 0; j < 300; j++)
 	{
-		good = good && cf_training_step(training, &loss) == CF_OK;
+		good = good && cf_training_step(training, NULL, &loss) == CF_OK;
 		first = j == 0 ? loss : first;
 	}
-	OK(good && loss > 0 && first > 0 && cf_training_step(training, &loss) == CF_TOO_MANY, "a sweep of single steps");
+	OK(good && loss > 0 && first > 0 && cf_training_step(training, NULL, &loss) == CF_TOO_MANY, "a sweep of single steps");
 	cf_training_end(training);
 	cf_model_release(&model);
 	cf_ratings_destroy(ratings);

@@ -1,0 +1,486 @@
+/*
+ * cf_sgd.c
+ *	  The solver for large tables: stochastic gradient descent over a grid.
+ *
+ * The rows of the training ratings are put tile after tile, in place: users'
+ * ranges are contiguous already, and each is ordered by the part of its items
+ * through a copy of that one range.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "cf_deferred.h"
+#include "cf_random.h"
+#include "cf_sgd.h"
+
+#define PART_BYTES		((size_t) 768 << 10)	/* of item rows, in a core's cache */
+#define RANGE_BYTES		((size_t) 256 << 10)	/* of user rows */
+#define LEAST_PARTS		4
+#define MOST_PARTS		64
+#define LEAST_TILE		1024	/* ratings, on average: less is not worth a task */
+#define CACHE_LINE		64
+#define ROWS_AHEAD		16		/* item rows are fetched that far ahead */
+
+typedef struct sgd_grid
+{
+	uint32_t	n_parts;		/* B: parts of the items, ranges of a band */
+	uint32_t	n_bands;
+} sgd_grid;
+
+typedef struct sgd_state
+{
+	cf_host    *host;
+	const cf_model *model;
+	cf_rating  *rows;			/* tile after tile: by range, then by part */
+	size_t		n_train;
+	sgd_grid	grid;
+	size_t	   *tiles;			/* [ranges * n_parts + 1]: where each begins */
+	double	   *losses;			/* [n_parts]: of each tile of a stratum */
+	uint32_t   *bands;			/* [n_bands]: in the order of this epoch */
+	uint32_t   *shifts;			/* [n_parts]: strata in the order of this band */
+	cf_sgd_step step;			/* of the present stratum */
+	cf_schedule schedule;
+	double		wd;
+	double		unit;			/* 1 / variance of the ratings */
+	uint64_t	seed;
+	uint64_t	n_steps;		/* strata, in all */
+	uint64_t	done;
+	uint32_t	band;			/* of the present stratum */
+	uint32_t	shift;
+} sgd_state;
+
+/* ---------- the grid ---------- */
+
+static uint32_t
+clamp(size_t n, uint32_t least, uint32_t most)
+{
+	return n < least ? least : n > most ? most : (uint32_t) n;
+}
+
+static sgd_grid
+grid_for(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size_t n_train)
+{
+	size_t		row_bytes = cf_stride(settings->n_factors) * sizeof(float);
+	sgd_grid	grid;
+	size_t		most;
+
+	grid.n_parts = clamp((size_t) n_items * row_bytes / PART_BYTES + 1, LEAST_PARTS, MOST_PARTS);
+	most = n_train / ((size_t) grid.n_parts * grid.n_parts * LEAST_TILE);
+	grid.n_bands = clamp((size_t) n_users * row_bytes / (RANGE_BYTES * grid.n_parts) + 1, 1,
+						 clamp(most, 1, INT32_MAX));
+	return grid;
+}
+
+static uint32_t
+n_ranges(const sgd_grid *grid)
+{
+	return grid->n_bands * grid->n_parts;
+}
+
+static size_t
+n_tiles(const sgd_grid *grid)
+{
+	return (size_t) n_ranges(grid) * grid->n_parts;
+}
+
+static uint32_t
+part_of(const sgd_state *sgd, uint32_t item)
+{
+	return (uint32_t) ((cf_mix(item ^ sgd->seed) >> 32) * sgd->grid.n_parts >> 32);
+}
+
+/* Where range number "range" begins: at a user's first rating. */
+static size_t
+range_start(const sgd_state *sgd, uint32_t range)
+{
+	size_t		at = (size_t) ((double) sgd->n_train * range / n_ranges(&sgd->grid));
+
+	while (at > 0 && at < sgd->n_train && sgd->rows[at].user == sgd->rows[at - 1].user)
+		at++;
+	return at;
+}
+
+typedef struct grid_builder
+{
+	sgd_state  *sgd;
+	size_t	   *starts;			/* [ranges + 1] */
+	cf_rating **copies;			/* one a thread */
+} grid_builder;
+
+/* A task: put a range's ratings in the order of their parts. */
+static void
+cut_range(void *context, size_t range, uint32_t thread)
+{
+	grid_builder *builder = context;
+	sgd_state  *sgd = builder->sgd;
+	size_t		first = builder->starts[range];
+	size_t		n = builder->starts[range + 1] - first;
+	cf_rating  *copy = builder->copies[thread];
+	size_t	   *tiles = sgd->tiles + range * sgd->grid.n_parts;
+	size_t		next[MOST_PARTS] = {0};
+	size_t		at = first;
+	size_t		j;
+	uint32_t	part;
+
+	memcpy(copy, sgd->rows + first, n * sizeof(cf_rating));
+	for (j = 0; j < n; j++)
+		next[part_of(sgd, copy[j].item)]++;
+	for (part = 0; part < sgd->grid.n_parts; part++)
+	{
+		tiles[part] = at;
+		at += next[part];
+		next[part] = tiles[part];
+	}
+	for (j = 0; j < n; j++)
+		sgd->rows[next[part_of(sgd, copy[j].item)]++] = copy[j];
+}
+
+static void
+free_builder(grid_builder *builder, uint32_t n_threads)
+{
+	uint32_t	thread;
+
+	for (thread = 0; builder->copies != NULL && thread < n_threads; thread++)
+		cf_free(builder->sgd->host, builder->copies[thread]);
+	cf_free(builder->sgd->host, builder->copies);
+	cf_free(builder->sgd->host, builder->starts);
+}
+
+static cf_status
+make_builder(grid_builder *builder, uint32_t n_threads)
+{
+	sgd_state  *sgd = builder->sgd;
+	cf_host    *host = sgd->host;
+	uint32_t	ranges = n_ranges(&sgd->grid);
+	size_t		longest = 0;
+	uint32_t	j;
+
+	builder->starts = cf_alloc(host, ranges + 1, sizeof(size_t));
+	builder->copies = builder->starts == NULL ? NULL : cf_alloc_zero(host, n_threads, sizeof(cf_rating *));
+	if (builder->copies == NULL)
+		return host->failure;
+	for (j = 0; j <= ranges; j++)
+	{
+		size_t		length;
+
+		builder->starts[j] = range_start(sgd, j);
+		length = j == 0 ? 0 : builder->starts[j] - builder->starts[j - 1];
+		longest = length > longest ? length : longest;
+	}
+	for (j = 0; j < n_threads; j++)
+	{
+		builder->copies[j] = cf_alloc(host, longest, sizeof(cf_rating));
+		if (builder->copies[j] == NULL)
+			return host->failure;
+	}
+	return CF_OK;
+}
+
+static cf_status
+cut_grid(sgd_state *sgd, cf_pool *pool)
+{
+	grid_builder builder = {sgd, NULL, NULL};
+	uint32_t	n_threads = cf_pool_threads(pool);
+	cf_status	status = make_builder(&builder, n_threads);
+
+	if (status == CF_OK)
+		status = cf_pool_run(pool, cut_range, &builder, n_ranges(&sgd->grid));
+	free_builder(&builder, n_threads);
+	sgd->tiles[n_tiles(&sgd->grid)] = sgd->n_train;
+	return status;
+}
+
+/* ---------- strata ---------- */
+
+/* A user's next group: its items' rows and values; returns how many. */
+static size_t
+next_group(const cf_rating *rows, size_t n, const cf_side *items, float **item_rows,
+		   float *values)
+{
+	size_t		size = 0;
+
+	do
+	{
+		item_rows[size] = cf_side_row(items, rows[size].item);
+		values[size] = rows[size].value;
+		size++;
+	} while (size < n && size < CF_SGD_GROUP && rows[size].user == rows[0].user);
+	return size;
+}
+
+/* The rows of items that come up soon: into the cache. */
+static void
+fetch_ahead(const cf_rating *rows, size_t n, const cf_side *items)
+{
+	size_t		row_bytes = items->stride * sizeof(float);
+	size_t		j;
+	size_t		at;
+
+	for (j = 0; j < n; j++)
+	{
+		const char *row = (const char *) cf_side_row(items, rows[j].item);
+
+		for (at = 0; at < row_bytes; at += CACHE_LINE)
+			__builtin_prefetch(row + at, 1);
+		__builtin_prefetch(row + row_bytes - 1, 1);
+	}
+}
+
+/* A task: a tile of the present stratum. */
+static void
+run_tile(void *context, size_t index, uint32_t thread)
+{
+	sgd_state  *sgd = context;
+	const cf_model *model = sgd->model;
+	size_t		range = (size_t) sgd->band * sgd->grid.n_parts + index;
+	size_t		tile = range * sgd->grid.n_parts + (index + sgd->shift) % sgd->grid.n_parts;
+	const cf_rating *rows = sgd->rows + sgd->tiles[tile];
+	size_t		n = sgd->tiles[tile + 1] - sgd->tiles[tile];
+	cf_sgd_step step = sgd->step;
+	float	   *item_rows[CF_SGD_GROUP];
+	float		values[CF_SGD_GROUP] = {0};
+	double		sum = 0.0;
+	size_t		done = 0;
+
+	(void) thread;
+	while (done < n)
+	{
+		size_t		size = next_group(rows + done, n - done, &model->items, item_rows, values);
+
+		if (done + ROWS_AHEAD + size <= n)
+			fetch_ahead(rows + done + ROWS_AHEAD, size, &model->items);
+		sum += model->kernels->sgd_step(&step, cf_side_row(&model->users, rows[done].user),
+										item_rows, values, size);
+		done += size;
+	}
+	sgd->losses[index] = sum;
+}
+
+/* 0 .. n - 1 in an order that depends on (seed; what it is for, which) alone. */
+static void
+random_order(uint64_t seed, uint64_t row, uint32_t *order, uint32_t n)
+{
+	uint32_t	words[4];
+	uint32_t	j;
+
+	for (j = 0; j < n; j++)
+		order[j] = j;
+	for (j = n; j > 1; j--)
+	{
+		uint32_t	other;
+		uint32_t	swap = order[j - 1];
+
+		cf_random_block(seed, CF_STREAM_STRATA, row, j, words);
+		other = (uint32_t) ((uint64_t) words[0] * j >> 32);
+		order[j - 1] = order[other];
+		order[other] = swap;
+	}
+}
+
+/* Which stratum is next, and at what rate. */
+static void
+begin_stratum(sgd_state *sgd)
+{
+	uint32_t	n_parts = sgd->grid.n_parts;
+	uint64_t	n_epoch = (uint64_t) n_parts * sgd->grid.n_bands;
+	uint64_t	epoch = sgd->done / n_epoch;
+	uint32_t	in_epoch = (uint32_t) (sgd->done % n_epoch);
+	double		rate = cf_schedule_rate(&sgd->schedule, (double) sgd->done / (double) sgd->n_steps);
+
+	if (in_epoch == 0)
+		random_order(sgd->seed, epoch * 2, sgd->bands, sgd->grid.n_bands);
+	if (in_epoch % n_parts == 0)
+		random_order(sgd->seed, sgd->done / n_parts * 2 + 1, sgd->shifts, n_parts);
+	sgd->band = sgd->bands[in_epoch / n_parts];
+	sgd->shift = sgd->shifts[in_epoch % n_parts];
+	sgd->step.rate = (float) (rate * sgd->unit);
+	sgd->step.keep = (float) (1.0 - rate * sgd->wd);
+	sgd->done++;
+}
+
+/* Ratings of the present stratum. */
+static size_t
+stratum_size(const sgd_state *sgd)
+{
+	uint32_t	n_parts = sgd->grid.n_parts;
+	size_t		size = 0;
+	uint32_t	j;
+
+	for (j = 0; j < n_parts; j++)
+	{
+		size_t		tile = ((size_t) sgd->band * n_parts + j) * n_parts + (j + sgd->shift) % n_parts;
+
+		size += sgd->tiles[tile + 1] - sgd->tiles[tile];
+	}
+	return size;
+}
+
+static cf_status
+run_stratum(sgd_state *sgd, cf_pool *pool, double *sum)
+{
+	cf_status	status;
+	uint32_t	j;
+
+	if (sgd->done >= sgd->n_steps)
+		return CF_TOO_MANY;
+	begin_stratum(sgd);
+	status = cf_pool_run(pool, run_tile, sgd, sgd->grid.n_parts);
+	for (j = 0; j < sgd->grid.n_parts && status == CF_OK; j++)
+		*sum += sgd->losses[j];
+	return status;
+}
+
+/* ---------- the solver ---------- */
+
+static cf_status
+sgd_step(void *state, cf_pool *pool, double *loss)
+{
+	sgd_state  *sgd = state;
+	double		sum = 0.0;
+	cf_status	status = run_stratum(sgd, pool, &sum);
+
+	*loss = sum / (double) stratum_size(sgd);
+	return status;
+}
+
+static cf_status
+sgd_epoch(void *state, cf_pool *pool, double *loss)
+{
+	sgd_state  *sgd = state;
+	uint64_t	n = (uint64_t) sgd->grid.n_parts * sgd->grid.n_bands;
+	double		sum = 0.0;
+	cf_status	status = CF_OK;
+
+	for (; n > 0 && status == CF_OK; n--)
+		status = run_stratum(sgd, pool, &sum);
+	*loss = sum / (double) sgd->n_train;
+	return status;
+}
+
+static size_t
+sgd_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size_t n_train,
+		   uint32_t n_threads)
+{
+	sgd_grid	grid = grid_for(settings, n_users, n_items, n_train);
+	size_t		range = n_train / n_ranges(&grid);
+	size_t		bytes = cf_block_memory(1, sizeof(sgd_state));
+
+	/* a range ends with a user, who as a rule rated no item twice */
+	range = cf_size_add(range, n_train < n_items ? n_train : n_items);
+	bytes = cf_size_add(bytes, cf_block_memory(n_tiles(&grid) + 1, sizeof(size_t)));
+	bytes = cf_size_add(bytes, cf_block_memory(grid.n_parts, sizeof(double)));
+	bytes = cf_size_add(bytes, cf_block_memory(grid.n_bands, sizeof(uint32_t)));
+	bytes = cf_size_add(bytes, cf_block_memory(grid.n_parts, sizeof(uint32_t)));
+	bytes = cf_size_add(bytes, cf_block_memory(n_ranges(&grid) + 1, sizeof(size_t)));
+	bytes = cf_size_add(bytes, cf_block_memory(n_threads, sizeof(cf_rating *)));
+	return cf_size_add(bytes, cf_size_mul(n_threads, cf_block_memory(range, sizeof(cf_rating))));
+}
+
+static float
+sgd_start_scale(const cf_settings *settings)
+{
+	return (float) (0.4 / sqrt(settings->n_factors));
+}
+
+static void
+sgd_end(void *state)
+{
+	sgd_state  *sgd = state;
+	cf_host    *host = sgd->host;
+
+	cf_free(host, sgd->tiles);
+	cf_free(host, sgd->losses);
+	cf_free(host, sgd->bands);
+	cf_free(host, sgd->shifts);
+	cf_free(host, sgd);
+}
+
+static cf_status
+take_arrays(sgd_state *sgd)
+{
+	cf_host    *host = sgd->host;
+
+	sgd->tiles = cf_alloc(host, n_tiles(&sgd->grid) + 1, sizeof(size_t));
+	sgd->losses = sgd->tiles == NULL ? NULL : cf_alloc(host, sgd->grid.n_parts, sizeof(double));
+	sgd->bands = sgd->losses == NULL ? NULL : cf_alloc(host, sgd->grid.n_bands, sizeof(uint32_t));
+	sgd->shifts = sgd->bands == NULL ? NULL : cf_alloc(host, sgd->grid.n_parts, sizeof(uint32_t));
+	return sgd->shifts == NULL ? host->failure : CF_OK;
+}
+
+/* Of the training ratings; 1 when all are equal. */
+static cf_status
+variance_of(const cf_ratings *ratings, double *variance)
+{
+	double		sum = 0.0;
+	size_t		j;
+
+	for (j = 0; j < ratings->n_train; j++)
+	{
+		double		deviation = ratings->rows[j].value - ratings->mean;
+
+		sum += deviation * deviation;
+		if (j % 1048576 == 1048575 && cf_should_stop(ratings->host))
+			return CF_STOPPED;
+	}
+	*variance = sum > 0.0 ? sum / (double) ratings->n_train : 1.0;
+	return CF_OK;
+}
+
+static void
+set_steps(sgd_state *sgd, const cf_settings *settings)
+{
+	sgd->schedule = settings->schedule;
+	sgd->wd = settings->wd;
+	sgd->seed = settings->seed;
+	sgd->n_steps = settings->n_steps > 0 ? settings->n_steps :
+		(uint64_t) settings->n_epochs * sgd->grid.n_parts * sgd->grid.n_bands;
+	sgd->step.n_factors = settings->n_factors;
+	sgd->step.stride = sgd->model->users.stride;
+	sgd->step.use_bias = settings->use_bias;
+	sgd->step.use_range = settings->use_range;
+	sgd->step.low = settings->low;
+	sgd->step.span = settings->high - settings->low;
+}
+
+static cf_status
+sgd_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, cf_pool *pool,
+		  void **state)
+{
+	sgd_state  *sgd;
+	double		variance = 1.0;
+	cf_status	status;
+
+	if (cf_gradients_overflow(settings, ratings))
+		return CF_TOO_LARGE;
+	sgd = cf_alloc_zero(model->host, 1, sizeof(sgd_state));
+	if (sgd == NULL)
+		return model->host->failure;
+	sgd->host = model->host;
+	sgd->model = model;
+	sgd->rows = ratings->rows;
+	sgd->n_train = ratings->n_train;
+	sgd->grid = grid_for(settings, model->users.n_rows, model->items.n_rows, ratings->n_train);
+	set_steps(sgd, settings);
+	status = take_arrays(sgd);
+	if (status == CF_OK)
+		status = variance_of(ratings, &variance);
+	sgd->unit = 1.0 / variance;
+	if (status == CF_OK)
+		status = cut_grid(sgd, pool);
+	if (status == CF_OK)
+		*state = sgd;
+	else
+		sgd_end(sgd);
+	return status;
+}
+
+const cf_solver cf_sgd = {
+	.name = "sgd",
+	.uses_pool = true,
+	.memory = sgd_memory,
+	.start_scale = sgd_start_scale,
+	.begin = sgd_begin,
+	.epoch = sgd_epoch,
+	.step = sgd_step,
+	.end = sgd_end
+};

@@ -1,0 +1,40 @@
+/*
+ * cf_sgd.h
+ *	  The solver for large tables, "sgd": stochastic gradient descent over a
+ *	  grid of blocks, on several threads.
+ *
+ * The objective is that of the documents' recipe, with L2 decay weighted by
+ * frequency: for each training rating r of item i by user u, in units of the
+ * ratings' variance V,
+ *
+ *		(r - rating(p_u . q_i + b_u + b_i))^2 / 2V
+ *			+ wd / 2 (|p_u|^2 + |q_i|^2 + b_u^2 + b_i^2)
+ *
+ * so that neither rate nor decay depends on the scale of the ratings.  Per
+ * rating g = -d/d logit of the first term, and at the schedule's rate lr
+ *
+ *		p_u += lr (g q_i - wd p_u),  q_i += lr (g p_u - wd q_i), biases alike.
+ *
+ * Ratings of one user that follow one another are taken in groups of up to
+ * CF_SGD_GROUP, whose slopes are all taken before any row moves: a small
+ * mini-batch, whose dot products do not wait for one another.
+ *
+ * The grid (Gemulla et al.: "Large-scale matrix factorization with
+ * distributed stochastic gradient descent", KDD 2011; Zhuang et al.: LIBMF,
+ * RecSys 2013).  Users are cut into ranges of about as many ratings each,
+ * items into B parts by a hash; B ranges of users are a band.  A stratum is B
+ * tiles of a band, no two of which share a user or an item, so that threads
+ * can take them in any order with the same result.  An epoch goes through the
+ * bands, and in each through its B strata, in an order of its own.  The grid
+ * depends on the ratings alone, so the result does not depend on the number of
+ * threads.  A part of the items, of which tiles touch rows in no order, fits
+ * in a core's cache, and so does the range of users that goes with it.
+ */
+#ifndef CF_SGD_H
+#define CF_SGD_H
+
+#include "cf_solver.h"
+
+extern const cf_solver cf_sgd;
+
+#endif							/* CF_SGD_H */
