@@ -39,7 +39,7 @@ typedef struct cf_sgd_step
 	size_t		stride;			/* floats of a row, a multiple of 4: factors, bias, zeros */
 	float		keep;			/* a row keeps this part of itself for each rating */
 	float		rate;			/* of the slope with respect to the logit */
-	bool		use_bias;
+	float		bias_gain;		/* biases move by that many times the rate */
 	bool		use_range;
 	float		low;			/* of the range */
 	float		span;

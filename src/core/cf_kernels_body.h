@@ -342,7 +342,7 @@ KERNEL(sgd_moves) (const cf_sgd_step *s, const float *restrict values, size_t n,
 	} while (0)
 
 /*
- * In the user's copy the bias stands as 1 (as 0 without biases), so that the
+ * In the user's copy the bias stands as 1, and then as the gain, so that the
  * products give and take the items' biases among the factors.
  */
 TARGET static float
@@ -363,7 +363,7 @@ KERNEL(sgd_step) (const cf_sgd_step *s, float *restrict p, float **items, const 
 
 	for (j = 0; j < stride; j += 4)
 		*(KERNEL(four) *) (user + j) = *(const KERNEL(four) *) (p + j);
-	user[s->n_factors] = s->use_bias ? 1.0f : 0.0f;
+	user[s->n_factors] = 1.0f;
 	for (i = n; i % 4 != 0; i++)
 		items[i] = items[0];
 	for (i = 0; i < n; i += 4)
@@ -371,6 +371,7 @@ KERNEL(sgd_step) (const cf_sgd_step *s, float *restrict p, float **items, const 
 	for (i = 0; i < CF_SGD_GROUP; i += LANES)
 		*(KERNEL(lanes) *) (moves + i) += bias;
 	sum = KERNEL(sgd_moves) (s, values, n, moves);
+	user[s->n_factors] = s->bias_gain;
 	for (j = 0; j + 4 * LANES <= stride; j += 4 * LANES)
 		SGD_COLUMNS(lanes, 4);
 	for (; j + LANES <= stride; j += LANES)
@@ -378,8 +379,8 @@ KERNEL(sgd_step) (const cf_sgd_step *s, float *restrict p, float **items, const 
 	for (; j < stride; j += 4)
 		SGD_COLUMNS(four, 1);
 	for (i = 0; i < n; i++)
-		bias_moved += moves[i];
-	p[s->n_factors] = s->use_bias ? bias_moved : 0.0f;
+		bias_moved += moves[i] * s->bias_gain;
+	p[s->n_factors] = bias_moved;
 	return sum;
 }
 

@@ -41,7 +41,7 @@ typedef struct sgd_state
 	cf_sgd_step step;			/* of the present stratum */
 	cf_schedule schedule;
 	double		wd;
-	double		unit;			/* 1 / variance of the ratings */
+	double		unit;			/* 1 / V, see cf_sgd.h */
 	uint64_t	seed;
 	uint64_t	n_steps;		/* strata, in all */
 	uint64_t	done;
@@ -409,10 +409,12 @@ take_arrays(sgd_state *sgd)
 
 /* Of the training ratings; 1 when all are equal. */
 static cf_status
-variance_of(const cf_ratings *ratings, double *variance)
+deviation_of(const cf_ratings *ratings, double *result)
 {
 	double		sum = 0.0;
 	size_t		j;
+
+	*result = 1.0;
 
 	for (j = 0; j < ratings->n_train; j++)
 	{
@@ -422,7 +424,8 @@ variance_of(const cf_ratings *ratings, double *variance)
 		if (j % 1048576 == 1048575 && cf_should_stop(ratings->host))
 			return CF_STOPPED;
 	}
-	*variance = sum > 0.0 ? sum / (double) ratings->n_train : 1.0;
+	if (sum > 0.0)
+		*result = sqrt(sum / (double) ratings->n_train);
 	return CF_OK;
 }
 
@@ -436,10 +439,26 @@ set_steps(sgd_state *sgd, const cf_settings *settings)
 		(uint64_t) settings->n_epochs * sgd->grid.n_parts * sgd->grid.n_bands;
 	sgd->step.n_factors = settings->n_factors;
 	sgd->step.stride = sgd->model->users.stride;
-	sgd->step.use_bias = settings->use_bias;
 	sgd->step.use_range = settings->use_range;
 	sgd->step.low = settings->low;
 	sgd->step.span = settings->high - settings->low;
+}
+
+static cf_status
+set_units(sgd_state *sgd, const cf_settings *settings, const cf_ratings *ratings)
+{
+	double		slope = (double) sgd->step.span / 4.0;
+	double		deviation;
+	cf_status	status = CF_OK;
+
+	sgd->unit = 1.0 / (slope * slope);
+	sgd->step.bias_gain = settings->use_bias ? 1.0f : 0.0f;
+	if (settings->use_range)
+		return CF_OK;
+	status = deviation_of(ratings, &deviation);
+	sgd->unit = 1.0 / deviation;
+	sgd->step.bias_gain *= (float) deviation;
+	return status;
 }
 
 static cf_status
@@ -447,7 +466,6 @@ sgd_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, cf_
 		  void **state)
 {
 	sgd_state  *sgd;
-	double		variance = 1.0;
 	cf_status	status;
 
 	if (cf_gradients_overflow(settings, ratings))
@@ -463,8 +481,7 @@ sgd_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, cf_
 	set_steps(sgd, settings);
 	status = take_arrays(sgd);
 	if (status == CF_OK)
-		status = variance_of(ratings, &variance);
-	sgd->unit = 1.0 / variance;
+		status = set_units(sgd, settings, ratings);
 	if (status == CF_OK)
 		status = cut_grid(sgd, pool);
 	if (status == CF_OK)

@@ -4,16 +4,20 @@
  *	  grid of blocks, on several threads.
  *
  * The objective is that of the documents' recipe, with L2 decay weighted by
- * frequency: for each training rating r of item i by user u, in units of the
- * ratings' variance V,
+ * frequency: for each training rating r of item i by user u
  *
  *		(r - rating(p_u . q_i + b_u + b_i))^2 / 2V
  *			+ wd / 2 (|p_u|^2 + |q_i|^2 + b_u^2 + b_i^2)
  *
- * so that neither rate nor decay depends on the scale of the ratings.  Per
- * rating g = -d/d logit of the first term, and at the schedule's rate lr
+ * Per rating g = -d/d logit of the first term, and at the schedule's rate lr
  *
  *		p_u += lr (g q_i - wd p_u),  q_i += lr (g p_u - wd q_i), biases alike.
+ *
+ * V makes rate and decay independent of the scale of the ratings.  It is the
+ * square of the greatest slope of the range, (high - low) / 4: the error is
+ * then one of the logit.  Without a range factors grow as the root of the
+ * ratings' deviation s, and biases as s: V is s, and biases move s times as
+ * fast.
  *
  * Ratings of one user that follow one another are taken in groups of up to
  * CF_SGD_GROUP, whose slopes are all taken before any row moves: a small

@@ -86,6 +86,102 @@ check_adam(const cf_kernels *kernels, size_t n)
 	return good;
 }
 
+/* What a step on a group does, in doubles; items[j] is the item of rating j. */
+static double
+naive_sgd(const cf_sgd_step *s, double *p, double (*q)[N], const size_t *items,
+		  const float *values, size_t n)
+{
+	const size_t k = s->n_factors;
+	double		moved[N];
+	double		slopes[CF_SGD_GROUP];
+	double		sum = 0;
+	size_t		i;
+	size_t		j;
+
+	for (i = 0; i < n; i++)
+	{
+		double		logit = p[k] + q[items[i]][k];
+		double		error;
+
+		for (j = 0; j < k; j++)
+			logit += p[j] * q[items[i]][j];
+		slopes[i] = 1;
+		if (s->use_range)
+		{
+			double		x = 1 / (1 + exp(-logit));
+
+			logit = s->low + s->span * x;
+			slopes[i] = s->span * x * (1 - x);
+		}
+		error = values[i] - logit;
+		slopes[i] *= error * s->rate;
+		sum += error * error;
+	}
+	for (j = 0; j <= k; j++)
+		moved[j] = p[j] * (1 - (double) n * (1 - (double) s->keep));
+	for (i = 0; i < n; i++)
+	{
+		double	   *item = q[items[i]];
+
+		for (j = 0; j < k; j++)
+		{
+			moved[j] += slopes[i] * item[j];
+			item[j] = item[j] * s->keep + slopes[i] * p[j];
+		}
+		moved[k] += slopes[i] * s->bias_gain;
+		item[k] = item[k] * s->keep + slopes[i] * s->bias_gain;
+	}
+	memcpy(p, moved, (k + 1) * sizeof(double));
+	return sum;
+}
+
+/* A user's row and four items', one of them in a group more than once. */
+static bool
+check_sgd(const cf_kernels *kernels, size_t k, size_t n, bool use_range, bool use_bias)
+{
+	const size_t stride = (k + 4) / 4 * 4;
+	const cf_sgd_step s = {.n_factors = k, .stride = stride, .keep = 0.995f, .rate = 0.05f,
+	.bias_gain = use_bias ? 0.75f : 0, .use_range = use_range, .low = 0.5f, .span = 5};
+	uint64_t	counter = k * 100 + n;
+	static float rows[5][N + 4];
+	static double expected[5][N];
+	float	   *items[CF_SGD_GROUP];
+	float		values[CF_SGD_GROUP];
+	size_t		numbers[CF_SGD_GROUP];
+	double		squares;
+	float		sum;
+	bool		good;
+	size_t		r;
+	size_t		j;
+
+	memset(rows, 0, sizeof(rows));
+	memset(expected, 0, sizeof(expected));
+	for (r = 0; r < 5; r++)
+	{
+		for (j = 0; j < k + use_bias; j++)
+			expected[r][j] = rows[r][j] = (float) (draw_unit(&counter) - 0.5);
+		rows[r][stride] = GUARD;
+	}
+	for (j = 0; j < n; j++)
+	{
+		numbers[j] = draw(&counter) % 4;
+		items[j] = rows[1 + numbers[j]];
+		values[j] = (float) (draw_unit(&counter) * 5);
+	}
+	sum = kernels->sgd_step(&s, rows[0], items, values, n);
+	squares = naive_sgd(&s, expected[0], expected + 1, numbers, values, n);
+	good = fabs(sum - squares) < 1e-5 * squares;
+	for (r = 0; r < 5; r++)
+	{
+		for (j = 0; j <= k; j++)
+			good = good && fabs(rows[r][j] - expected[r][j]) < 1e-5;
+		for (; j < stride; j++)
+			good = good && rows[r][j] == 0;
+		good = good && rows[r][stride] == GUARD;
+	}
+	return good;
+}
+
 /* The rows' logits have the bits of dot() and of its sum with the two biases. */
 static bool
 check_logits(const cf_kernels *kernels, size_t n, size_t stride, size_t count)
@@ -218,6 +314,7 @@ main(void)
 		bool		logits = true;
 		bool		any = true;
 		bool		dense = true;
+		bool		sgd = true;
 		size_t		count;
 
 		if (kernels == NULL)
@@ -236,10 +333,15 @@ main(void)
 				dense = dense && check_dense(kernels, n, count, CF_DENSE_UNIT * (1 + n % 4),
 											 count % 2 == 0, n % 2 == 0);
 			dense = dense && check_add_relu(kernels, n);
+			for (count = 1; count <= CF_SGD_GROUP && n > 0 && n < N; count++)
+				sgd = sgd && check_sgd(kernels, n, count, n % 3 > 0, n % 2 > 0);
+			if (n == N)
+				sgd = sgd && check_sgd(kernels, 1024, 11, true, true);
 		}
 		OK(dense, "%s: dense, add_relu", kernels->name);
 		OK(linear, "%s: dot, axpy, axpby, axpy_pair", kernels->name);
 		OK(adam, "%s: adam_step", kernels->name);
+		OK(sgd, "%s: sgd_step", kernels->name);
 		OK(logits, "%s: logits", kernels->name);
 		OK(any, "%s: any_at_least", kernels->name);
 	}
