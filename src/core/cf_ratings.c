@@ -19,6 +19,7 @@
 
 #define FIRST_ROWS		1024
 #define ROWS_AT_ONCE	65536	/* between two polls */
+#define ADDED_AT_ONCE	256
 #define SHORT_RANGE		24		/* sorted by insertion */
 #define KEY_BYTES		12
 #define VALID_MARK		0x80000000u
@@ -79,14 +80,24 @@ resize_rows(cf_ratings *ratings, size_t capacity)
 	return CF_OK;
 }
 
+static cf_status
+make_room(cf_ratings *ratings, size_t n)
+{
+	size_t		needed = cf_size_add(ratings->n_rows, n);
+	size_t		grown = cf_size_add(ratings->capacity, ratings->capacity / 2 + FIRST_ROWS);
+
+	if (needed <= ratings->capacity)
+		return CF_OK;
+	return resize_rows(ratings, grown < needed ? needed : grown);
+}
+
 cf_status
 cf_ratings_add(cf_ratings *ratings, cf_key user, cf_key item, float value)
 {
 	cf_rating	row;
-	cf_status	status = CF_OK;
+	cf_status	status;
 
-	if (ratings->n_rows == ratings->capacity)
-		status = resize_rows(ratings, ratings->capacity + ratings->capacity / 2 + FIRST_ROWS);
+	status = make_room(ratings, 1);
 	if (status == CF_OK)
 		status = cf_dict_add(ratings->users, user, &row.user);
 	if (status == CF_OK)
@@ -96,6 +107,44 @@ cf_ratings_add(cf_ratings *ratings, cf_key user, cf_key item, float value)
 	row.value = value + 0.0f;	/* makes -0 of the same bits as 0 */
 	ratings->rows[ratings->n_rows++] = row;
 	return CF_OK;
+}
+
+static cf_status
+add_some(cf_ratings *ratings, const cf_key *users, const cf_key *items,
+		 const float *values, size_t n)
+{
+	uint32_t	user_rows[ADDED_AT_ONCE];
+	uint32_t	item_rows[ADDED_AT_ONCE];
+	cf_rating  *rows = ratings->rows + ratings->n_rows;
+	size_t		j;
+	cf_status	status;
+
+	status = cf_dict_add_many(ratings->users, users, n, user_rows);
+	if (status == CF_OK)
+		status = cf_dict_add_many(ratings->items, items, n, item_rows);
+	if (status != CF_OK)
+		return status;
+	for (j = 0; j < n; j++)
+	{
+		rows[j].user = user_rows[j];
+		rows[j].item = item_rows[j];
+		rows[j].value = values[j] + 0.0f;	/* as above */
+	}
+	ratings->n_rows += n;
+	return CF_OK;
+}
+
+cf_status
+cf_ratings_add_many(cf_ratings *ratings, const cf_key *users, const cf_key *items,
+					const float *values, size_t n)
+{
+	cf_status	status = make_room(ratings, n);
+	size_t		done;
+
+	for (done = 0; done < n && status == CF_OK; done += ADDED_AT_ONCE)
+		status = add_some(ratings, users + done, items + done, values + done,
+						  n - done < ADDED_AT_ONCE ? n - done : ADDED_AT_ONCE);
+	return status;
 }
 
 /* ---------- the validation part ---------- */

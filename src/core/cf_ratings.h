@@ -53,6 +53,10 @@ extern void cf_ratings_destroy(cf_ratings *ratings);
 extern cf_status cf_ratings_add(cf_ratings *ratings, cf_key user, cf_key item,
 								float value);
 
+/* The same for n ratings, sooner than one by one. */
+extern cf_status cf_ratings_add_many(cf_ratings *ratings, const cf_key *users,
+									 const cf_key *items, const float *values, size_t n);
+
 /*
  * Freeze, setting aside about valid_part of the ratings, 0 <= valid_part < 1.
  * Should the hash put all on the validation side, all of them train.

@@ -14,11 +14,11 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/portal.h"
 #include "utils/syscache.h"
 
 #include "server/compat.h"
@@ -26,8 +26,25 @@
 #include "server/relation_scan.h"
 #include "server/source.h"
 
-/* More falls out of the processor's cache, less costs calls (measured). */
-#define ROWS_PER_FETCH	1000
+/*
+ * Rows whose ids are looked up together, and the bytes of their ids if they
+ * are strings: more would fall out of the processor's first cache.
+ */
+#define BATCH_ROWS		256
+#define BATCH_BYTES		(16 * 1024)
+
+StaticAssertDecl(BATCH_BYTES >= 2 * MAX_KEY_BYTES, "a batch must hold both ids of a row");
+
+/* Where the executor delivers the rows: each is consumed where it lies. */
+typedef struct SourceReceiver
+{
+	DestReceiver pub;
+	const Source *source;
+	SourceUse	use;
+	RatingConsumer consume;
+	void	   *context;
+	MemoryContext per_row;		/* what reading a compressed id leaves */
+} SourceReceiver;
 
 /* Type, typmod and collation of a column; an error where there is none. */
 static void
@@ -221,26 +238,12 @@ SourceRow(const Source *source, SourceUse use, const Datum *values, const bool *
 	consume(context, user, item, (float4) rating, rated);
 }
 
-/* The rows of a fetch. */
-static void
-ScanBatch(const Source *source, SourceUse use, RatingConsumer consume, void *context)
-{
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		Datum		values[SOURCE_COLUMNS];
-		bool		nulls[SOURCE_COLUMNS];
-
-		heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
-		SourceRow(source, use, values, nulls, consume, context);
-	}
-}
-
 /*
- * The relation was looked up without a lock, so what the cursor returns is
+ * The relation was looked up without a lock, so what the query returns is
  * compared with what is expected: a Datum must never be read as another type.
  */
 static void
-CheckCursor(const Source *source, TupleDesc desc)
+CheckColumns(const Source *source, TupleDesc desc)
 {
 	Oid			rating = source->rating_type == NUMERICOID ? FLOAT8OID : source->rating_type;
 	const Oid	types[SOURCE_COLUMNS] = {source->user_key.type, source->item_key.type, rating};
@@ -255,56 +258,153 @@ CheckCursor(const Source *source, TupleDesc desc)
 									  &source->rating_column)), source->name)));
 }
 
+static void
+StartReceiver(DestReceiver *self, int operation, TupleDesc desc)
+{
+	CheckColumns(((SourceReceiver *) self)->source, desc);
+}
+
+static bool
+ReceiveRow(TupleTableSlot *slot, DestReceiver *self)
+{
+	SourceReceiver *receiver = (SourceReceiver *) self;
+	MemoryContext previous = MemoryContextSwitchTo(receiver->per_row);
+
+	slot_getallattrs(slot);
+	SourceRow(receiver->source, receiver->use, slot->tts_values, slot->tts_isnull,
+			  receiver->consume, receiver->context);
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(receiver->per_row);
+	return true;
+}
+
+static void
+EndReceiver(DestReceiver *self)
+{
+}
+
+/* No parallel plan: it costs more to send a row to another process than to read it. */
+static void
+RunQuery(const char *query, bool read_only, DestReceiver *receiver)
+{
+	SPIPlanPtr	plan = SPI_prepare_cursor(query, 0, NULL, 0);
+	SPIExecuteOptions options = {.read_only = read_only, .dest = receiver};
+	int			result;
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare to read ratings: %s", SPI_result_code_string(SPI_result));
+	result = SPI_execute_plan_extended(plan, &options);
+	if (result < 0)
+		elog(ERROR, "could not read ratings: %s", SPI_result_code_string(result));
+	SPI_freeplan(plan);
+}
+
 void
 SourceScan(const Source *source, SourceUse use, RatingConsumer consume, void *context)
 {
-	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "collab ratings batch",
-												ALLOCSET_DEFAULT_SIZES);
-	Portal		portal = SPI_cursor_open_with_args(NULL, SourceQuery(source), 0, NULL, NULL,
-												   NULL, source->read_only, 0);
-	bool		more = true;
+	SourceReceiver receiver = {
+		.pub = {.receiveSlot = ReceiveRow, .rStartup = StartReceiver, .rShutdown = EndReceiver,
+		.rDestroy = EndReceiver, .mydest = DestNone},
+		.source = source,
+		.use = use,
+		.consume = consume,
+		.context = context
+	};
 
-	CheckCursor(source, portal->tupDesc);
-	while (more)
-	{
-		MemoryContext previous;
+	receiver.per_row = AllocSetContextCreate(CurrentMemoryContext, "collab rating",
+											 ALLOCSET_DEFAULT_SIZES);
+	RunQuery(SourceQuery(source), source->read_only, &receiver.pub);
+	MemoryContextDelete(receiver.per_row);
+}
 
-		SPI_cursor_fetch(portal, true, ROWS_PER_FETCH);
-		more = SPI_processed > 0;
-		previous = MemoryContextSwitchTo(batch);
-		ScanBatch(source, use, consume, context);
-		MemoryContextSwitchTo(previous);
-		MemoryContextReset(batch);
-		SPI_freetuptable(SPI_tuptable);
-		CHECK_FOR_INTERRUPTS();
-	}
-	SPI_cursor_close(portal);
-	MemoryContextDelete(batch);
+/* One that is not rated: its ids are made known all the same. */
+static void
+SkipRating(RatingsBuilder *builder, cf_key user, cf_key item)
+{
+	uint32_t	row;
+
+	HostCheck(builder->host, cf_dict_add(builder->ratings->users, user, &row));
+	HostCheck(builder->host, cf_dict_add(builder->ratings->items, item, &row));
+	builder->skipped++;
 }
 
 void
 AddRating(void *context, cf_key user, cf_key item, float4 rating, bool rated)
 {
 	RatingsBuilder *builder = context;
-	uint32_t	row;
 
 	if (rated)
-	{
 		HostCheck(builder->host, cf_ratings_add(builder->ratings, user, item, rating));
+	else
+		SkipRating(builder, user, item);
+}
+
+/* Ratings on their way to the builder. */
+typedef struct RatingsBatch
+{
+	RatingsBuilder builder;
+	size_t		n;
+	size_t		n_bytes;
+	cf_key		users[BATCH_ROWS];
+	cf_key		items[BATCH_ROWS];
+	float4		values[BATCH_ROWS];
+	char		bytes[BATCH_BYTES];
+} RatingsBatch;
+
+static void
+FlushBatch(RatingsBatch *batch)
+{
+	HostCheck(batch->builder.host,
+			  cf_ratings_add_many(batch->builder.ratings, batch->users, batch->items,
+								  batch->values, batch->n));
+	batch->n = 0;
+	batch->n_bytes = 0;
+}
+
+/* The key, with its bytes where they stay until the batch is flushed. */
+static inline cf_key
+KeepKey(RatingsBatch *batch, cf_key key)
+{
+	if (key.length > 0)
+	{
+		key.bytes = memcpy(batch->bytes + batch->n_bytes, key.bytes, key.length);
+		batch->n_bytes += key.length;
+	}
+	return key;
+}
+
+static void
+BatchRating(void *context, cf_key user, cf_key item, float4 rating, bool rated)
+{
+	RatingsBatch *batch = context;
+
+	if (!rated)
+	{
+		SkipRating(&batch->builder, user, item);
 		return;
 	}
-	HostCheck(builder->host, cf_dict_add(builder->ratings->users, user, &row));
-	HostCheck(builder->host, cf_dict_add(builder->ratings->items, item, &row));
-	builder->skipped++;
+	if (batch->n == BATCH_ROWS ||
+		batch->n_bytes + user.length + item.length > BATCH_BYTES)
+		FlushBatch(batch);
+	batch->users[batch->n] = KeepKey(batch, user);
+	batch->items[batch->n] = KeepKey(batch, item);
+	batch->values[batch->n++] = rating;
 }
 
 uint64
 SourceRead(const Source *source, cf_host *host, cf_ratings *ratings)
 {
-	RatingsBuilder builder = {.host = host, .ratings = ratings};
+	RatingsBatch *batch = palloc(sizeof(RatingsBatch));
+	uint64		skipped;
 
-	SourceScan(source, SOURCE_RATINGS, AddRating, &builder);
-	return builder.skipped;
+	batch->builder = (RatingsBuilder) {.host = host, .ratings = ratings};
+	batch->n = 0;
+	batch->n_bytes = 0;
+	SourceScan(source, SOURCE_RATINGS, BatchRating, batch);
+	FlushBatch(batch);
+	skipped = batch->builder.skipped;
+	pfree(batch);
+	return skipped;
 }
 
 ModelSource
