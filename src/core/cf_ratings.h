@@ -16,6 +16,7 @@
 #define CF_RATINGS_H
 
 #include "cf_dict.h"
+#include "cf_pool.h"
 
 #define CF_MAX_FOLDS	1000
 
@@ -64,6 +65,10 @@ extern cf_status cf_ratings_add_many(cf_ratings *ratings, const cf_key *users,
  */
 extern cf_status cf_ratings_freeze(cf_ratings *ratings, uint64_t seed,
 								   double valid_part);
+
+/* The same on the threads of a pool, which may be NULL; to the same bits. */
+extern cf_status cf_ratings_freeze_on(cf_ratings *ratings, cf_pool *pool, uint64_t seed,
+									  double valid_part);
 
 /* Would freezing under this seed put the pair on the validation side? */
 extern bool cf_ratings_is_valid(cf_key_kind user_kind, cf_key user,

@@ -21,6 +21,8 @@
 #include "server/describe.h"
 #include "server/embeddings.h"
 #include "server/host.h"
+#include "server/pool.h"
+#include "server/progress.h"
 #include "server/relation_scan.h"
 #include "server/training.h"
 
@@ -191,6 +193,31 @@ DescribeRatings(TrainingJob *job)
 	HeadSet(row, HEAD_MEAN_RATING, Float8GetDatum(ratings->mean));
 }
 
+/* Threads cost more than they give where there are fewer. */
+#define ROWS_FOR_THREADS	1000000
+
+static void
+FreezeOn(cf_pool *pool, void *context)
+{
+	TrainingJob *job = context;
+
+	HostCheck(job->host, cf_ratings_freeze_on(job->ratings, pool, (uint64) job->options.seed,
+											  job->options.valid_pct));
+}
+
+static void
+Freeze(TrainingJob *job)
+{
+	instr_time	began = StageBegin();
+
+	if (job->ratings->n_rows < ROWS_FOR_THREADS)
+		FreezeOn(NULL, job);
+	else
+		PoolDo(job->host, collab_threads, FreezeOn, job);
+	if (job->options.verbose)
+		NoticeSorted(job->ratings, StageSeconds(began));
+}
+
 void
 JobUseRatings(TrainingJob *job, uint64 skipped)
 {
@@ -202,8 +229,7 @@ JobUseRatings(TrainingJob *job, uint64 skipped)
 				(errmsg_plural("%llu NULL rating was skipped", "%llu NULL ratings were skipped",
 							   (unsigned long) skipped, (unsigned long long) skipped)));
 
-	HostCheck(job->host, cf_ratings_freeze(job->ratings, (uint64) job->options.seed,
-										   job->options.valid_pct));
+	Freeze(job);
 	OptionsRequireHeldOut(&job->options, job->ratings);
 	NoticeOutsideRange(job);
 	NoticeDegenerate(job);
@@ -216,11 +242,14 @@ void
 JobRead(TrainingJob *job)
 {
 	MemoryContext previous = MemoryContextSwitchTo(job->context);
+	instr_time	began = StageBegin();
 	uint64		skipped;
 
 	HostCheck(job->host, cf_ratings_create(job->host, job->source.user_key.kind,
 										   job->source.item_key.kind, &job->ratings));
 	skipped = SourceRead(&job->source, job->host, job->ratings);
+	if (job->options.verbose && job->ratings->n_rows > 0)
+		NoticeRead(job->ratings, StageSeconds(began));
 	JobUseRatings(job, skipped);
 	MemoryContextSwitchTo(previous);
 }
@@ -461,6 +490,7 @@ void
 JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 {
 	HeadRow    *row = &job->row;
+	instr_time	began = StageBegin();
 
 	JobRequireKeyTypes(job, tables);
 	JobRequireKeysFit(job, tables);
@@ -479,4 +509,6 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 		HeadSet(row, HEAD_BEST_EPOCH, Int32GetDatum(job->best_epoch));
 	HeadUpdate(tables->head, row);
 	HeadForgetWeights(tables->head, HeadInt64(row, HEAD_GENERATION, 0));
+	if (job->options.verbose)
+		NoticeWritten(job->ratings, StageSeconds(began));
 }
