@@ -508,8 +508,9 @@ add_integer(cf_dict *dict, int64_t number, uint32_t *row)
 }
 
 static cf_status
-add_bytes(cf_dict *dict, cf_key key, uint32_t tag, uint32_t *row)
+add_bytes(cf_dict *dict, cf_key key, uint32_t *row)
 {
+	uint32_t	tag = bytes_tag(key);
 	tagged_slot *slot = bytes_slot(dict, key, tag);
 	cf_status	status;
 
@@ -537,55 +538,55 @@ cf_dict_add(cf_dict *dict, cf_key key, uint32_t *row)
 {
 	if (dict->kind == CF_KEY_INTEGER)
 		return add_integer(dict, key.number, row);
-	return add_bytes(dict, key, bytes_tag(key), row);
+	return add_bytes(dict, key, row);
 }
 
 /* ---------- many keys at once ---------- */
 
-/* Ask for the slots and then for the keys that they point to. */
 static void
-fetch_integers(const cf_dict *dict, const cf_key *keys, size_t n)
+find_in_dense(const cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
 {
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+		rows[j] = in_dense(dict, keys[j].number) ?
+			dict->dense[span(dict->base, keys[j].number)] : CF_NO_ROW;
+}
+
+/* Ask for the slots, then for the keys that they point to, then look. */
+static void
+find_in_slots(const cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
+{
+	const uint64_t mask = dict->n_slots - 1;
 	uint64_t	at[KEYS_AHEAD];
 	size_t		j;
 
 	for (j = 0; j < n; j++)
 	{
-		at[j] = integer_slot_hash(keys[j].number) & (dict->n_slots - 1);
+		at[j] = integer_slot_hash(keys[j].number) & mask;
 		__builtin_prefetch(&dict->slots[at[j]]);
 	}
 	for (j = 0; j < n; j++)
 	{
-		uint32_t	row = dict->slots[at[j]];
-
-		if (row != CF_NO_ROW)
-			__builtin_prefetch(&dict->numbers[row]);
+		rows[j] = dict->slots[at[j]];
+		if (rows[j] != CF_NO_ROW)
+			__builtin_prefetch(&dict->numbers[rows[j]]);
 	}
-}
-
-static cf_status
-add_integers(cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
-{
-	cf_status	status = CF_OK;
-	size_t		j;
-
-	if (dict->slots != NULL)
-		fetch_integers(dict, keys, n);
-	for (j = 0; j < n && status == CF_OK; j++)
+	for (j = 0; j < n; j++)
 	{
-		rows[j] = in_dense(dict, keys[j].number) ?
-			dict->dense[span(dict->base, keys[j].number)] : CF_NO_ROW;
-		if (rows[j] == CF_NO_ROW)
-			status = add_integer(dict, keys[j].number, &rows[j]);
+		while (rows[j] != CF_NO_ROW && dict->numbers[rows[j]] != keys[j].number)
+		{
+			at[j] = (at[j] + 1) & mask;
+			rows[j] = dict->slots[at[j]];
+		}
 	}
-	return status;
 }
 
-/* Hash the keys; ask for the slots, the offsets and then the bytes. */
+/* Ask for the slots, then for the offsets, then for the bytes, then look. */
 static void
-fetch_bytes(const cf_dict *dict, const cf_key *keys, size_t n, uint32_t *tags)
+find_strings(const cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
 {
-	uint32_t	rows[KEYS_AHEAD];
+	uint32_t	tags[KEYS_AHEAD];
 	size_t		j;
 
 	for (j = 0; j < n; j++)
@@ -604,18 +605,27 @@ fetch_bytes(const cf_dict *dict, const cf_key *keys, size_t n, uint32_t *tags)
 		if (rows[j] != CF_NO_ROW)
 			__builtin_prefetch(dict->arena + dict->offsets[rows[j]]);
 	}
+	for (j = 0; j < n; j++)
+		rows[j] = bytes_slot(dict, keys[j], tags[j])->row;
 }
 
 static cf_status
-add_strings(cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
+add_group(cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
 {
-	uint32_t	tags[KEYS_AHEAD];
 	cf_status	status = CF_OK;
 	size_t		j;
 
-	fetch_bytes(dict, keys, n, tags);
+	if (dict->kind == CF_KEY_BYTES)
+		find_strings(dict, keys, n, rows);
+	else if (dict->slots != NULL)
+		find_in_slots(dict, keys, n, rows);
+	else
+		find_in_dense(dict, keys, n, rows);
 	for (j = 0; j < n && status == CF_OK; j++)
-		status = add_bytes(dict, keys[j], tags[j], &rows[j]);
+	{
+		if (rows[j] == CF_NO_ROW)
+			status = cf_dict_add(dict, keys[j], &rows[j]);
+	}
 	return status;
 }
 
@@ -629,10 +639,7 @@ cf_dict_add_many(cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
 	{
 		size_t		ahead = n - done < KEYS_AHEAD ? n - done : KEYS_AHEAD;
 
-		if (dict->kind == CF_KEY_INTEGER)
-			status = add_integers(dict, keys + done, ahead, rows + done);
-		else
-			status = add_strings(dict, keys + done, ahead, rows + done);
+		status = add_group(dict, keys + done, ahead, rows + done);
 	}
 	return status;
 }

@@ -138,7 +138,7 @@ SourceQuery(const Source *source)
 					source->name);
 }
 
-static float8
+static inline float8
 RatingFromDatum(Oid type, Datum value)
 {
 	switch (type)
@@ -157,18 +157,23 @@ RatingFromDatum(Oid type, Datum value)
 }
 
 static void
-CheckRating(const Source *source, cf_key user, cf_key item, float8 rating)
+BadRating(const Source *source, cf_key user, cf_key item, float8 rating)
 {
 	bool		finite = isfinite(rating);
 
-	if (finite && fabs(rating) <= FLT_MAX)
-		return;
 	ereport(ERROR,
 			(errcode(finite ? ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE : ERRCODE_DATA_EXCEPTION),
 			 errmsg(finite ? "rating of item %s by user %s is out of range for type real" :
 					"rating of item %s by user %s is not a finite number",
 					KeyToString(&source->item_key, item),
 					KeyToString(&source->user_key, user))));
+}
+
+static inline void
+CheckRating(const Source *source, cf_key user, cf_key item, float8 rating)
+{
+	if (!(fabs(rating) <= FLT_MAX))	/* also where it is no number */
+		BadRating(source, user, item, rating);
 }
 
 /* A column as messages name it. */
@@ -204,18 +209,25 @@ NullId(const Source *source, const Datum *values, const bool *nulls)
 }
 
 static void
+KeyTooLong(const Source *source, const NameData *column, cf_key key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("an id in %s has %u bytes", Place(source, column), key.length),
+			 errdetail("A text id can have at most %d bytes.", MAX_KEY_BYTES)));
+}
+
+static inline void
 CheckKeyLength(const Source *source, const NameData *column, cf_key key)
 {
 	if (key.length > MAX_KEY_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("an id in %s has %u bytes", Place(source, column), key.length),
-				 errdetail("A text id can have at most %d bytes.", MAX_KEY_BYTES)));
+		KeyTooLong(source, column, key);
 }
 
-void
-SourceRow(const Source *source, SourceUse use, const Datum *values, const bool *nulls,
-		  RatingConsumer consume, void *context)
+/* What SourceRow() does, once for it and once for each row of a relation. */
+static inline void
+ConsumeRow(const Source *source, SourceUse use, const Datum *values, const bool *nulls,
+		   RatingConsumer consume, void *context)
 {
 	bool		rated = !nulls[SOURCE_RATING];
 	float8		rating = 0;
@@ -238,6 +250,13 @@ SourceRow(const Source *source, SourceUse use, const Datum *values, const bool *
 		CheckRating(source, user, item, rating);
 	}
 	consume(context, user, item, (float4) rating, rated);
+}
+
+void
+SourceRow(const Source *source, SourceUse use, const Datum *values, const bool *nulls,
+		  RatingConsumer consume, void *context)
+{
+	ConsumeRow(source, use, values, nulls, consume, context);
 }
 
 /*
@@ -272,10 +291,11 @@ ReceiveRow(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContext previous = MemoryContextSwitchTo(receiver->per_row);
 
 	slot_getallattrs(slot);
-	SourceRow(receiver->source, receiver->use, slot->tts_values, slot->tts_isnull,
-			  receiver->consume, receiver->context);
+	ConsumeRow(receiver->source, receiver->use, slot->tts_values, slot->tts_isnull,
+			   receiver->consume, receiver->context);
 	MemoryContextSwitchTo(previous);
-	MemoryContextReset(receiver->per_row);
+	if (!receiver->per_row->isReset)
+		MemoryContextReset(receiver->per_row);
 	return true;
 }
 
