@@ -189,6 +189,7 @@ Store(Retraining *run)
 	JobStore(run->job, &tables, false);
 	CloseTables(&tables);
 	Commit(run);
+	JobStored(run->job);
 }
 
 static void

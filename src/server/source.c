@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
@@ -34,6 +35,9 @@
  */
 #define BATCH_ROWS		256
 #define BATCH_BYTES		(16 * 1024)
+
+/* How far statistics must be beyond a limit to be believed. */
+#define ESTIMATE_FACTOR	2
 
 StaticAssertDecl(BATCH_BYTES >= 2 * MAX_KEY_BYTES, "a batch must hold both ids of a row");
 
@@ -330,6 +334,37 @@ SourceScan(const Source *source, SourceUse use, RatingConsumer consume, void *co
 	(void) PortalRunFetch(portal, FETCH_FORWARD, FETCH_ALL, &receiver.pub);
 	SPI_cursor_close(portal);
 	MemoryContextDelete(receiver.per_row);
+}
+
+/* The ratings that statistics say a table has, of which the reader sees all; else 0. */
+static double
+EstimatedRows(Oid relid)
+{
+	Relation	relation = try_relation_open(relid, AccessShareLock);
+	double		rows = 0;
+
+	if (relation == NULL)
+		return 0;
+	if (relation->rd_rel->reltuples > 0 && !ScanIsFiltered(relation))
+		rows = relation->rd_rel->reltuples;
+	relation_close(relation, AccessShareLock);
+	return rows;
+}
+
+void
+SourceRequireMemory(const Source *source, const cf_host *host)
+{
+	double		rows = EstimatedRows(source->relid);
+	double		needed = rows * sizeof(cf_rating);
+
+	if (needed <= (double) host->limit * ESTIMATE_FACTOR)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("more memory is needed than collab.max_memory allows"),
+			 errdetail("Relation %s has about %.0f ratings, for which %.0f MB are needed, and %zu MB are allowed.",
+					   source->name, rows, ceil(needed / (1024 * 1024)), host->limit / (1024 * 1024)),
+			 errhint("Raise collab.max_memory, or run ANALYZE if the relation is smaller.")));
 }
 
 /* One that is not rated: its ids are made known all the same. */

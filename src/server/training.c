@@ -245,6 +245,7 @@ JobRead(TrainingJob *job)
 	instr_time	began = StageBegin();
 	uint64		skipped;
 
+	SourceRequireMemory(&job->source, job->host);
 	HostCheck(job->host, cf_ratings_create(job->host, job->source.user_key.kind,
 										   job->source.item_key.kind, &job->ratings));
 	skipped = SourceRead(&job->source, job->host, job->ratings);
@@ -490,8 +491,8 @@ void
 JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 {
 	HeadRow    *row = &job->row;
-	instr_time	began = StageBegin();
 
+	job->storing = StageBegin();
 	JobRequireKeyTypes(job, tables);
 	JobRequireKeysFit(job, tables);
 	cf_training_end(job->training);
@@ -509,6 +510,11 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 		HeadSet(row, HEAD_BEST_EPOCH, Int32GetDatum(job->best_epoch));
 	HeadUpdate(tables->head, row);
 	HeadForgetWeights(tables->head, HeadInt64(row, HEAD_GENERATION, 0));
+}
+
+void
+JobStored(const TrainingJob *job)
+{
 	if (job->options.verbose)
-		NoticeWritten(job->ratings, StageSeconds(began));
+		NoticeWritten(job->ratings, StageSeconds(job->storing));
 }
