@@ -96,6 +96,7 @@ DescribeStart(TrainingJob *job, Relation head, int64 generation, Oid users, Oid 
 	HeadSet(row, HEAD_USE_BIAS, BoolGetDatum(job->options.use_bias && !job->options.use_nn));
 	HeadSet(row, HEAD_WARM_START, BoolGetDatum(job->warm_start));
 	HeadSet(row, HEAD_FORMAT, Int16GetDatum(HEAD_FORMAT_NOW));
+	HeadSet(row, HEAD_STAGE, CStringGetTextDatum("reading"));
 }
 
 void
@@ -459,10 +460,26 @@ DescribeLosses(TrainingJob *job)
 	DescribeLoss(job, HEAD_ELAPSED, job->elapsed);
 }
 
+/* Where the training is; the memory of the stage before is given back. */
+static void
+DescribeProgress(TrainingJob *job)
+{
+	MemoryContext previous = MemoryContextSwitchTo(job->context);
+	HeadRow    *row = &job->row;
+	int			n_epochs = job->options.n_epochs;
+
+	pfree(DatumGetPointer(row->values[HEAD_STAGE]));
+	HeadSet(row, HEAD_STAGE, CStringGetTextDatum(job->n_done < n_epochs ? "training" : "writing"));
+	HeadSet(row, HEAD_PROGRESS, Float4GetDatum(100.0f * job->n_done / n_epochs));
+	MemoryContextSwitchTo(previous);
+}
+
 void
 JobShowProgress(TrainingJob *job, Relation head)
 {
-	DescribeLosses(job);
+	DescribeProgress(job);
+	if (job->n_done > 0)
+		DescribeLosses(job);
 	HeadUpdate(head, &job->row);
 }
 
@@ -502,6 +519,8 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 
 	DescribeLosses(job);
 	DescribeNet(job);
+	row->nulls[HEAD_STAGE] = true;
+	row->nulls[HEAD_PROGRESS] = true;
 	HeadSet(row, HEAD_FINISHED, TimestampTzGetDatum(GetCurrentTimestamp()));
 	HeadSet(row, HEAD_STAMP, Int64GetDatum(HeadNewStamp()));
 	DescribeSide(row, USERS, &job->model.users, job->host);

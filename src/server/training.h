@@ -77,7 +77,7 @@ extern void JobBegin(TrainingJob *job, const ModelTables *tables, const HeadRow 
 /* Train the next epoch; false when all are done.  Touches no table. */
 extern bool JobEpoch(TrainingJob *job, cf_epoch *report);
 
-/* Write the epochs so far into the job's row of the head. */
+/* Write stage, percentage and the epochs so far into the job's row of the head. */
 extern void JobShowProgress(TrainingJob *job, Relation head);
 
 /* Write embeddings and the finished row. */
