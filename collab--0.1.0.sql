@@ -52,7 +52,9 @@ CREATE TYPE collab.model AS (
 	user_factors integer,			-- of a neural model, in place of n_factors
 	item_factors integer,
 	layers integer[],
-	batch_norm boolean
+	batch_norm boolean,
+	stage text,						-- reading, training or writing; NULL once it has finished
+	progress real					-- of the epochs, in per cent
 );
 COMMENT ON TYPE collab.model IS 'row of a model''s head table: one training (generation) of the model';
 

@@ -91,7 +91,7 @@ SELECT expect.error($$SELECT collab.train('nonesuch.model', 'e_empty')$$);
 
 -- Limits
 SET collab.max_memory = '1MB';
-SELECT expect.error($$SELECT collab.train('e_new', 'ratings', n_factors => 1024)$$);
+SELECT expect.error($$SELECT collab.train('e_new', 'ratings', n_factors => 1024, verbose => false)$$);
 SELECT expect.error($$CALL collab.retrain('e_model', options => '{"n_factors": 1024}')$$);
 SELECT expect.error($$SELECT collab.train('e_new', 'ratings', n_factors => 1, verbose => false); SELECT 1 / 0$$);
 RESET collab.max_memory;

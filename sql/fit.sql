@@ -175,7 +175,7 @@ SELECT q, expect.error(q) FROM unnest(ARRAY[
 	$$SELECT collab.fit('f_bad', user_id, item_id, rating) OVER (ORDER BY user_id) FROM ratings$$,
 	-- tables of other keys
 	$$SELECT collab.fit('f_fit', 'u' || user_id, item_id, rating, '{"replace": true}') FROM ratings$$,
-	$$SELECT collab.fit('f_int2', user_id + 100000, item_id, rating, '{"replace": true}') FROM ratings$$]) q;
+	$$SELECT collab.fit('f_int2', user_id + 100000, item_id, rating, '{"replace": true, "verbose": false}') FROM ratings$$]) q;
 \pset format aligned
 -- what cannot be called at all
 SELECT left(expect.error(q), 5) FROM unnest(ARRAY[$$SELECT collab.fit('f_bad', user_id, item_id, current_date) FROM ratings$$, $$SELECT collab.fit('f_bad', user_id, item_id) FROM ratings$$,
@@ -189,7 +189,7 @@ SELECT collab.fit('f_fit', user_id, item_id, rating) FROM ratings;
 CREATE TABLE f_many AS SELECT u AS user_id, i AS item_id, (u + i) % 5 AS rating FROM generate_series(1, 300) u, generate_series(1, 200) i;
 ANALYZE f_many;
 SET collab.max_memory = '2MB';
-SELECT expect.error($$SELECT collab.fit('f_bad', user_id, item_id, rating, '{"n_factors": 500}') FROM f_many$$) ~ '^54000: more memory is needed than collab.max_memory allows' AS refused;
+SELECT expect.error($$SELECT collab.fit('f_bad', user_id, item_id, rating, '{"n_factors": 500, "verbose": false}') FROM f_many$$) ~ '^54000: more memory is needed than collab.max_memory allows' AS refused;
 SELECT expect.error($$SELECT collab.fit('f_bad', u * 1000 + user_id, item_id, rating) FROM f_many, generate_series(1, 10) u$$) ~ '^54000: more memory is needed than collab.max_memory allows' AS refused;
 SELECT p, (m).n_users FROM (SELECT user_id % 4 AS p, collab.fit('f_part_' || user_id % 4, user_id, item_id, rating, '{"n_factors": 1, "verbose": false}') AS m FROM f_many GROUP BY 1) s ORDER BY p;
 SELECT (collab.fit('f_whole', user_id, item_id, rating, '{"n_factors": 1, "verbose": false}')).n_users FROM f_many;

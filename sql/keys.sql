@@ -245,8 +245,8 @@ SELECT item_id BETWEEN -32768 AND 32767 AS an_item FROM collab.movie_bias('k_ext
 
 -- The models' key types and those of another source: of one family, the ids
 -- must fit; then hints are followed
-SELECT expect.error($$SELECT * FROM collab.train('k_integer', 'k_ratings', 'u8', 'i8', replace => true)$$);
-SELECT expect.error($$SELECT * FROM collab.train('k_smallint', 'k_ratings', 'u4', 'i8', replace => true)$$);
+SELECT expect.error($$SELECT * FROM collab.train('k_integer', 'k_ratings', 'u8', 'i8', replace => true, verbose => false)$$);
+SELECT expect.error($$SELECT * FROM collab.train('k_smallint', 'k_ratings', 'u4', 'i8', replace => true, verbose => false)$$);
 ALTER TABLE k_integer_users ALTER COLUMN user_id TYPE bigint;
 ALTER TABLE k_integer_items ALTER COLUMN item_id TYPE bigint;
 SELECT count(*) FROM collab.train('k_integer', 'k_ratings', 'u8', 'i8', n_factors => 4, n_epochs => 3, verbose => false, replace => true);

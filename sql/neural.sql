@@ -354,17 +354,17 @@ SELECT count(*) FROM collab.train('n_lower', 'n_ratings', use_nn => true, layers
 SELECT layers FROM n_lower;
 -- one rating: not under batch norm
 CREATE TABLE n_single AS SELECT 1 AS user_id, 2 AS item_id, 3::real AS rating;
-SELECT expect.error($$SELECT * FROM collab.train('n_one', 'n_single', use_nn => true)$$);
+SELECT expect.error($$SELECT * FROM collab.train('n_one', 'n_single', use_nn => true, verbose => false)$$);
 SELECT count(*) FROM collab.train('n_one', 'n_single', use_nn => true, batch_norm => false, layers => '{2}', verbose => false);
 SELECT user_factors, item_factors, collab.predict('n_one', 1, 2) IS NOT NULL AS predicts, collab.predict('n_one', 5, 5) AS both FROM n_one;
 INSERT INTO n_single VALUES (1, 3, 4);
 SELECT count(*) FROM collab.train('n_one', 'n_single', use_nn => true, layers => '{2}', valid_pct => 0, replace => true, verbose => false);
 -- memory is computed before anything is taken
 SET collab.max_memory = '4MB';
-SELECT left(expect.error($$SELECT * FROM collab.train('n_bad', 'n_ratings', use_nn => true, layers => '{1000,1000}')$$), 70);
+SELECT left(expect.error($$SELECT * FROM collab.train('n_bad', 'n_ratings', use_nn => true, layers => '{1000,1000}', verbose => false)$$), 70);
 RESET collab.max_memory;
 -- more than can be dumped
-SELECT expect.error($$SELECT * FROM collab.train('n_bad', 'n_ratings', use_nn => true, layers => '{4096,4096,4096,4096,4096,4096,4096,4096}')$$);
+SELECT expect.error($$SELECT * FROM collab.train('n_bad', 'n_ratings', use_nn => true, layers => '{4096,4096,4096,4096,4096,4096,4096,4096}', verbose => false)$$);
 SELECT to_regclass('n_bad');
 
 --

@@ -211,6 +211,21 @@ SELECT item_id FROM r_second_items WHERE item_id = 13;
 SELECT abs(collab.predict('r_second', 1, 13) - collab.predict('r_second', 1, 1000)) > 0 AS still_known;
 DROP TABLE r_catalogue;
 
-DROP FUNCTION r_function, r_trigger CASCADE;
+-- The stage, and how much of it is done, as others see them; within a
+-- transaction there is nobody to tell
+CREATE TABLE r_stages (n serial, stage text, progress real, finished boolean);
+CREATE FUNCTION r_tell_stage() RETURNS trigger LANGUAGE plpgsql AS
+	$$ BEGIN INSERT INTO r_stages (stage, progress, finished) VALUES (NEW.stage, NEW.progress, NEW.finished IS NOT NULL); RETURN NULL; END $$;
+CREATE TRIGGER r_tell_stage AFTER INSERT OR UPDATE ON r_second FOR EACH ROW EXECUTE FUNCTION r_tell_stage();
+CALL collab.retrain('r_second', options => '{"n_epochs": 4}');
+SELECT stage, progress, finished FROM r_stages ORDER BY n;
+TRUNCATE r_stages;
+BEGIN;
+CALL collab.retrain('r_second', options => '{"n_epochs": 4}');
+COMMIT;
+SELECT stage, progress, finished FROM r_stages ORDER BY n;
+DROP TABLE r_stages;
+
+DROP FUNCTION r_function, r_trigger, r_tell_stage CASCADE;
 DROP PROCEDURE r_all;
 SELECT count(collab.drop_model(model)) FROM collab.models;

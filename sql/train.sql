@@ -182,10 +182,10 @@ SELECT best_epoch = n_epochs AS last, expect.same('t_best_users', 't_bias_users'
 -- nothing is held out: nothing is best
 SELECT expect.error($$CALL collab.retrain('t_best', options => '{"valid_pct": 0}')$$);
 CREATE VIEW t_single AS SELECT * FROM ratings LIMIT 1;
-SELECT expect.error($$SELECT collab.train('t_none', 't_single', keep_best => true)$$);
+SELECT expect.error($$SELECT collab.train('t_none', 't_single', keep_best => true, verbose => false)$$);
 -- a copy of the embeddings is counted
 SET collab.max_memory = '1200kB';
-SELECT left(expect.error($$SELECT collab.train('t_none', 'ratings', n_factors => 500, keep_best => true)$$), 63);
+SELECT left(expect.error($$SELECT collab.train('t_none', 'ratings', n_factors => 500, keep_best => true, verbose => false)$$), 63);
 SELECT count(*) FROM collab.train('t_best', 'ratings', n_factors => 500, n_epochs => 1, verbose => false, replace => true);
 RESET collab.max_memory;
 SELECT collab.drop_model('t_best'), collab.drop_model('t_short'), collab.drop_model('t_opt');

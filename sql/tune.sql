@@ -82,19 +82,19 @@ SET collab.threads = 2;
 CREATE VIEW tu_view AS SELECT 'u' || user_id AS who, item_id::bigint AS what, rating::numeric AS stars FROM ratings;
 SELECT count(*), bool_and(valid_loss > 0) AS valid FROM collab.tune('tu_view', 'who', 'what', 'stars', n_factors => '{2,3}', folds => 2, verbose => false);
 CREATE TABLE tu_few (user_id integer, item_id integer, rating real);
-SELECT expect.error($$SELECT * FROM collab.tune('tu_few')$$);
+SELECT expect.error($$SELECT * FROM collab.tune('tu_few', verbose => false)$$);
 INSERT INTO tu_few VALUES (1, 1, 3);
-SELECT expect.error($$SELECT * FROM collab.tune('tu_few')$$);
-SELECT expect.error($$SELECT * FROM collab.tune('tu_few', folds => 2)$$);
+SELECT expect.error($$SELECT * FROM collab.tune('tu_few', verbose => false)$$);
+SELECT expect.error($$SELECT * FROM collab.tune('tu_few', folds => 2, verbose => false)$$);
 INSERT INTO tu_few SELECT n, n, 3 FROM generate_series(2, 8) n;
 INSERT INTO tu_few VALUES (9, 9, NULL);
-SELECT expect.error($$SELECT * FROM collab.tune('tu_few', folds => 100)$$);
+SELECT expect.error($$SELECT * FROM collab.tune('tu_few', folds => 100, verbose => false)$$);
 SELECT rank, valid_loss < 1 AS valid FROM collab.tune('tu_few', folds => 2, verbose => false);
 INSERT INTO tu_few VALUES (1, 1, 'NaN');
-SELECT expect.error($$SELECT * FROM collab.tune('tu_few')$$);
+SELECT expect.error($$SELECT * FROM collab.tune('tu_few', verbose => false)$$);
 TRUNCATE tu_few;
 INSERT INTO tu_few SELECT u, i, CASE WHEN u < 20 THEN 1e30 ELSE -1e30 END FROM generate_series(1, 40) u, generate_series(1, 20) i;
-SELECT expect.error($$SELECT * FROM collab.tune('tu_few', n_factors => '{2,3,4}')$$);
+SELECT expect.error($$SELECT * FROM collab.tune('tu_few', n_factors => '{2,3,4}', verbose => false)$$);
 
 -- What cannot be
 SELECT a, expect.error(format('SELECT * FROM collab.tune(''ratings'', %s)', a))
@@ -111,7 +111,7 @@ SELECT expect.error($$SELECT * FROM collab.tune(NULL)$$);
 SELECT expect.error($$SELECT * FROM collab.tune(0)$$);
 -- memory is computed before any trial, for as many as there are threads
 SET collab.max_memory = '4MB';
-SELECT expect.error($$SELECT * FROM collab.tune('ratings', n_factors => '{1024,1023}')$$) ~ '^54000: more memory is needed than collab.max_memory allows\nDETAIL: 5 MB are needed and 4 MB are allowed' AS refused;
+SELECT expect.error($$SELECT * FROM collab.tune('ratings', n_factors => '{1024,1023}', verbose => false)$$) ~ '^54000: more memory is needed than collab.max_memory allows\nDETAIL: 5 MB are needed and 4 MB are allowed' AS refused;
 SET collab.threads = 1;
 SELECT count(*) FROM collab.tune('ratings', n_factors => '{1024,1023}', n_epochs => '{1}', verbose => false);
 RESET collab.max_memory;

@@ -16,6 +16,10 @@
  * Hash tables are probed linearly.  Those of byte strings keep 32 bits of
  * each key's hash, so that neither a probe that misses nor growing has to
  * read keys.
+ *
+ * A look-up waits for memory two or three times, one after the other.  Keys
+ * that come together are therefore taken step by step, all of them through
+ * one step before the next: each step asks for what the next one reads.
  */
 #include <string.h>
 
@@ -29,6 +33,7 @@
 #define KEYS_AT_ONCE	65536	/* between two polls */
 #define SHORT_RUN		16		/* sorted by insertion */
 #define LENGTH_BYTES	sizeof(uint32_t)
+#define KEYS_AHEAD		64		/* whose places are fetched before they are looked at */
 
 /* A slot of the hash table of byte strings. */
 typedef struct tagged_slot
@@ -71,16 +76,30 @@ typedef struct sort_entry
 
 /* ---------- keys ---------- */
 
-static uint64_t
-load_word(const unsigned char *from, size_t n)
+/* Little-endian on every machine, so that hashes are the same. */
+static inline uint64_t
+load_8(const unsigned char *from)
 {
-	uint64_t	word = 0;
-	size_t		j;
+	return (uint64_t) from[0] | (uint64_t) from[1] << 8 | (uint64_t) from[2] << 16 |
+		(uint64_t) from[3] << 24 | (uint64_t) from[4] << 32 | (uint64_t) from[5] << 40 |
+		(uint64_t) from[6] << 48 | (uint64_t) from[7] << 56;
+}
 
-	/* little-endian on every machine, so that hashes are the same */
-	for (j = 0; j < n; j++)
-		word |= (uint64_t) from[j] << (8 * j);
-	return word;
+static inline uint64_t
+load_4(const unsigned char *from)
+{
+	return (uint64_t) from[0] | (uint64_t) from[1] << 8 | (uint64_t) from[2] << 16 |
+		(uint64_t) from[3] << 24;
+}
+
+/* The n < 8 bytes at "from", n > 0, by loads that overlap and not by a loop. */
+static inline uint64_t
+load_rest(const unsigned char *from, size_t n)
+{
+	if (n >= 4)
+		return load_4(from) | load_4(from + n - 4) << (8 * (n - 4));
+	return (uint64_t) from[0] | (uint64_t) from[n / 2] << (8 * (n / 2)) |
+		(uint64_t) from[n - 1] << (8 * (n - 1));
 }
 
 static uint64_t
@@ -92,12 +111,12 @@ hash_bytes(const void *bytes, uint32_t length, uint64_t seed)
 
 	for (; left >= 8; left -= 8, from += 8)
 	{
-		hash = (hash ^ load_word(from, 8)) * UINT64_C(0xD6E8FEB86659FD93);
+		hash = (hash ^ load_8(from)) * UINT64_C(0xD6E8FEB86659FD93);
 		hash ^= hash >> 32;
 	}
 	if (left > 0)
 	{
-		hash = (hash ^ load_word(from, left)) * UINT64_C(0xD6E8FEB86659FD93);
+		hash = (hash ^ load_rest(from, left)) * UINT64_C(0xD6E8FEB86659FD93);
 		hash ^= hash >> 32;
 	}
 	return cf_mix(hash);
@@ -520,6 +539,109 @@ cf_dict_add(cf_dict *dict, cf_key key, uint32_t *row)
 	if (dict->kind == CF_KEY_INTEGER)
 		return add_integer(dict, key.number, row);
 	return add_bytes(dict, key, row);
+}
+
+/* ---------- many keys at once ---------- */
+
+static void
+find_in_dense(const cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
+{
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+		rows[j] = in_dense(dict, keys[j].number) ?
+			dict->dense[span(dict->base, keys[j].number)] : CF_NO_ROW;
+}
+
+/* Ask for the slots, then for the keys that they point to, then look. */
+static void
+find_in_slots(const cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
+{
+	const uint64_t mask = dict->n_slots - 1;
+	uint64_t	at[KEYS_AHEAD];
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+	{
+		at[j] = integer_slot_hash(keys[j].number) & mask;
+		__builtin_prefetch(&dict->slots[at[j]]);
+	}
+	for (j = 0; j < n; j++)
+	{
+		rows[j] = dict->slots[at[j]];
+		if (rows[j] != CF_NO_ROW)
+			__builtin_prefetch(&dict->numbers[rows[j]]);
+	}
+	for (j = 0; j < n; j++)
+	{
+		while (rows[j] != CF_NO_ROW && dict->numbers[rows[j]] != keys[j].number)
+		{
+			at[j] = (at[j] + 1) & mask;
+			rows[j] = dict->slots[at[j]];
+		}
+	}
+}
+
+/* Ask for the slots, then for the offsets, then for the bytes, then look. */
+static void
+find_strings(const cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
+{
+	uint32_t	tags[KEYS_AHEAD];
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+	{
+		tags[j] = bytes_tag(keys[j]);
+		__builtin_prefetch(&dict->tagged[tags[j] & (dict->n_slots - 1)]);
+	}
+	for (j = 0; j < n; j++)
+	{
+		rows[j] = dict->tagged[tags[j] & (dict->n_slots - 1)].row;
+		if (rows[j] != CF_NO_ROW)
+			__builtin_prefetch(&dict->offsets[rows[j]]);
+	}
+	for (j = 0; j < n; j++)
+	{
+		if (rows[j] != CF_NO_ROW)
+			__builtin_prefetch(dict->arena + dict->offsets[rows[j]]);
+	}
+	for (j = 0; j < n; j++)
+		rows[j] = bytes_slot(dict, keys[j], tags[j])->row;
+}
+
+static cf_status
+add_group(cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
+{
+	cf_status	status = CF_OK;
+	size_t		j;
+
+	if (dict->kind == CF_KEY_BYTES)
+		find_strings(dict, keys, n, rows);
+	else if (dict->slots != NULL)
+		find_in_slots(dict, keys, n, rows);
+	else
+		find_in_dense(dict, keys, n, rows);
+	for (j = 0; j < n && status == CF_OK; j++)
+	{
+		if (rows[j] == CF_NO_ROW)
+			status = cf_dict_add(dict, keys[j], &rows[j]);
+	}
+	return status;
+}
+
+cf_status
+cf_dict_add_many(cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
+{
+	cf_status	status = CF_OK;
+	size_t		done;
+
+	for (done = 0; done < n && status == CF_OK; done += KEYS_AHEAD)
+	{
+		size_t		ahead = n - done < KEYS_AHEAD ? n - done : KEYS_AHEAD;
+
+		status = add_group(dict, keys + done, ahead, rows + done);
+	}
+	return status;
 }
 
 uint32_t

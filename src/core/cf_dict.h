@@ -39,6 +39,14 @@ extern void cf_dict_destroy(cf_dict *dict);
 /* The key's number, which is a new one if the key is new. */
 extern cf_status cf_dict_add(cf_dict *dict, cf_key key, uint32_t *row);
 
+/*
+ * The numbers of keys[0, n), as cf_dict_add gives them one by one, only sooner:
+ * the look-ups do not wait for one another's memory.  When it fails, some of
+ * the keys may have been added.
+ */
+extern cf_status cf_dict_add_many(cf_dict *dict, const cf_key *keys, size_t n,
+								  uint32_t *rows);
+
 /* The key's number, or CF_NO_ROW. */
 extern uint32_t cf_dict_find(const cf_dict *dict, cf_key key);
 

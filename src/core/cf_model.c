@@ -12,6 +12,9 @@
 #define STRIDE_UNIT		4		/* floats: 16 bytes */
 #define FIRST_ROWS		16
 #define ROWS_AT_ONCE	16384	/* between two polls */
+#define STARTS_AT_ONCE	256		/* rows of a task */
+#define ROWS_OF_PART	16384	/* ratings of a task */
+#define PARTS_AT_ONCE	64		/* tasks whose sums are held */
 
 uint32_t
 cf_stride(uint32_t n_factors)
@@ -161,29 +164,48 @@ cf_side_permute(cf_side *side, uint32_t *rank)
 	}
 }
 
-static cf_status
-start_side(cf_model *model, cf_side *side, uint64_t seed, cf_stream stream, float scale)
+typedef struct start
 {
-	size_t		n = side->n_factors + (model->use_bias ? 1 : 0);
-	uint32_t	row;
+	const cf_model *model;
+	const cf_side *side;
+	uint64_t	seed;
+	cf_stream	stream;
+	float		scale;
+} start;
 
-	for (row = 0; row < side->n_rows; row++)
-	{
-		if (side->n_ratings[row] > 0)
-			cf_random_wrapped_normal(seed, stream, row, scale, cf_side_row(side, row), n);
-		if (row % 1024 == 1023 && cf_should_stop(model->host))
-			return CF_STOPPED;
-	}
-	return CF_OK;
+/* A task: STARTS_AT_ONCE rows. */
+static void
+start_rows(void *context, size_t index, uint32_t thread)
+{
+	const start *s = context;
+	size_t		n = s->side->n_factors + (s->model->use_bias ? 1 : 0);
+	size_t		row = index * STARTS_AT_ONCE;
+	size_t		end = row + STARTS_AT_ONCE;
+
+	(void) thread;
+	for (; row < end && row < s->side->n_rows; row++)
+		if (s->side->n_ratings[row] > 0)
+			cf_random_wrapped_normal(s->seed, s->stream, row, s->scale,
+									 cf_side_row(s->side, (uint32_t) row), n);
+}
+
+static cf_status
+start_side(const cf_model *model, cf_pool *pool, const cf_side *side, uint64_t seed,
+		   cf_stream stream, float scale)
+{
+	start		s = {model, side, seed, stream, scale};
+
+	return cf_pool_run(pool, start_rows, &s,
+					   ((size_t) side->n_rows + STARTS_AT_ONCE - 1) / STARTS_AT_ONCE);
 }
 
 cf_status
-cf_model_start(cf_model *model, uint64_t seed, float scale)
+cf_model_start(cf_model *model, cf_pool *pool, uint64_t seed, float scale)
 {
-	cf_status	status = start_side(model, &model->users, seed, CF_STREAM_USER_START, scale);
+	cf_status	status = start_side(model, pool, &model->users, seed, CF_STREAM_USER_START, scale);
 
 	if (status == CF_OK)
-		status = start_side(model, &model->items, seed, CF_STREAM_ITEM_START, scale);
+		status = start_side(model, pool, &model->items, seed, CF_STREAM_ITEM_START, scale);
 	return status;
 }
 
@@ -430,6 +452,66 @@ cf_model_loss(const cf_model *model, const cf_rating *rows, size_t n, double *lo
 			if (cf_should_stop(model->host))
 				return CF_STOPPED;
 		}
+	}
+	*loss = n > 0 ? sum / (double) n : NAN;
+	return CF_OK;
+}
+
+/* Parts of a sum, which do not depend on who adds them up. */
+typedef struct loss_parts
+{
+	const cf_model *model;
+	const cf_rating *rows;
+	size_t		n;
+	double		sums[PARTS_AT_ONCE];
+} loss_parts;
+
+/* A task: the squared errors of a part. */
+static void
+sum_part(void *context, size_t index, uint32_t thread)
+{
+	loss_parts *parts = context;
+	const cf_rating *rows = parts->rows + index * ROWS_OF_PART;
+	size_t		n = parts->n - index * ROWS_OF_PART;
+	double		sum = 0.0;
+	size_t		j;
+
+	(void) thread;
+	for (j = 0; j < n && j < ROWS_OF_PART; j++)
+	{
+		double		error = (double) cf_model_predict(parts->model, rows[j].user, rows[j].item) -
+			rows[j].value;
+
+		sum += error * error;
+	}
+	parts->sums[index] = sum;
+}
+
+cf_status
+cf_model_loss_on(const cf_model *model, cf_pool *pool, const cf_rating *rows, size_t n,
+				 double *loss)
+{
+	const size_t at_once = (size_t) PARTS_AT_ONCE * ROWS_OF_PART;
+	double		sum = 0.0;
+	size_t		done;
+
+	/* a net would lose what it saves on ratings of one user */
+	if (model->net != NULL)
+		return cf_model_loss(model, rows, n, loss);
+	for (done = 0; done < n; done += at_once)
+	{
+		loss_parts	parts = {.model = model, .rows = rows + done};
+		size_t		n_parts;
+		size_t		j;
+		cf_status	status;
+
+		parts.n = n - done < at_once ? n - done : at_once;
+		n_parts = (parts.n + ROWS_OF_PART - 1) / ROWS_OF_PART;
+		status = cf_pool_run(pool, sum_part, &parts, n_parts);
+		if (status != CF_OK)
+			return status;
+		for (j = 0; j < n_parts; j++)
+			sum += parts.sums[j];
 	}
 	*loss = n > 0 ? sum / (double) n : NAN;
 	return CF_OK;

@@ -23,6 +23,7 @@
 #include "cf_host.h"
 #include "cf_kernels.h"
 #include "cf_net.h"
+#include "cf_pool.h"
 #include "cf_ratings.h"
 
 #define CF_MAX_FACTORS	1024
@@ -100,7 +101,7 @@ extern cf_status cf_model_copy(cf_model *to, const cf_model *from);
  * wrapped at two deviations, times "scale"; bias too where the model has it.
  * The others are left as they are.  Polls the host.
  */
-extern cf_status cf_model_start(cf_model *model, uint64_t seed, float scale);
+extern cf_status cf_model_start(cf_model *model, cf_pool *pool, uint64_t seed, float scale);
 
 /*
  * Mean biases, and cold rows to (mean bias, zero factors); a net gets its mean
@@ -128,5 +129,9 @@ extern double cf_model_slopes(const cf_model *model, const cf_rating *rows, size
  */
 extern cf_status cf_model_loss(const cf_model *model, const cf_rating *rows,
 							   size_t n, double *loss);
+
+/* The same on the threads of a pool, to the same bits for any number of them. */
+extern cf_status cf_model_loss_on(const cf_model *model, cf_pool *pool, const cf_rating *rows,
+								  size_t n, double *loss);
 
 #endif							/* CF_MODEL_H */

@@ -3,25 +3,18 @@
  *	  The ratings of a training: a builder, then frozen arrays.
  *
  * Freezing takes no second copy of the ratings.  The validation part is
- * marked in the top bit of the user's number, which CF_MAX_ROWS leaves free,
- * so that one sort in place both parts and orders.
- *
- * The sort is a radix sort from the most significant byte on, in place
- * ("American flag": McIlroy, Bostic, McIlroy: "Engineering Radix Sort",
- * 1993), over the 12 bytes of a rating.  Bytes in which a range does not
- * differ cost one look, short ranges go to insertion sort, and the depth is
- * at most 12: there is no bad case.
+ * marked in a bit of the user's number, which CF_MAX_ROWS leaves free, so that
+ * one sort in place (cf_sort.c) both parts and orders.
  */
 #include <string.h>
 
 #include "cf_random.h"
 #include "cf_ratings.h"
+#include "cf_sort.h"
 
 #define FIRST_ROWS		1024
 #define ROWS_AT_ONCE	65536	/* between two polls */
-#define SHORT_RANGE		24		/* sorted by insertion */
-#define KEY_BYTES		12
-#define VALID_MARK		0x80000000u
+#define ADDED_AT_ONCE	256
 #define FEW_ROWS		((size_t) 1 << 20)
 #define SWAPS_AHEAD		64		/* drawn and prefetched before they are done */
 
@@ -79,14 +72,24 @@ resize_rows(cf_ratings *ratings, size_t capacity)
 	return CF_OK;
 }
 
+static cf_status
+make_room(cf_ratings *ratings, size_t n)
+{
+	size_t		needed = cf_size_add(ratings->n_rows, n);
+	size_t		grown = cf_size_add(ratings->capacity, ratings->capacity / 2 + FIRST_ROWS);
+
+	if (needed <= ratings->capacity)
+		return CF_OK;
+	return resize_rows(ratings, grown < needed ? needed : grown);
+}
+
 cf_status
 cf_ratings_add(cf_ratings *ratings, cf_key user, cf_key item, float value)
 {
 	cf_rating	row;
-	cf_status	status = CF_OK;
+	cf_status	status;
 
-	if (ratings->n_rows == ratings->capacity)
-		status = resize_rows(ratings, ratings->capacity + ratings->capacity / 2 + FIRST_ROWS);
+	status = make_room(ratings, 1);
 	if (status == CF_OK)
 		status = cf_dict_add(ratings->users, user, &row.user);
 	if (status == CF_OK)
@@ -96,6 +99,44 @@ cf_ratings_add(cf_ratings *ratings, cf_key user, cf_key item, float value)
 	row.value = value + 0.0f;	/* makes -0 of the same bits as 0 */
 	ratings->rows[ratings->n_rows++] = row;
 	return CF_OK;
+}
+
+static cf_status
+add_some(cf_ratings *ratings, const cf_key *users, const cf_key *items,
+		 const float *values, size_t n)
+{
+	uint32_t	user_rows[ADDED_AT_ONCE];
+	uint32_t	item_rows[ADDED_AT_ONCE];
+	cf_rating  *rows = ratings->rows + ratings->n_rows;
+	size_t		j;
+	cf_status	status;
+
+	status = cf_dict_add_many(ratings->users, users, n, user_rows);
+	if (status == CF_OK)
+		status = cf_dict_add_many(ratings->items, items, n, item_rows);
+	if (status != CF_OK)
+		return status;
+	for (j = 0; j < n; j++)
+	{
+		rows[j].user = user_rows[j];
+		rows[j].item = item_rows[j];
+		rows[j].value = values[j] + 0.0f;	/* as above */
+	}
+	ratings->n_rows += n;
+	return CF_OK;
+}
+
+cf_status
+cf_ratings_add_many(cf_ratings *ratings, const cf_key *users, const cf_key *items,
+					const float *values, size_t n)
+{
+	cf_status	status = make_room(ratings, n);
+	size_t		done;
+
+	for (done = 0; done < n && status == CF_OK; done += ADDED_AT_ONCE)
+		status = add_some(ratings, users + done, items + done, values + done,
+						  n - done < ADDED_AT_ONCE ? n - done : ADDED_AT_ONCE);
+	return status;
 }
 
 /* ---------- the validation part ---------- */
@@ -198,31 +239,6 @@ find_folds(const cf_ratings *ratings, const uint64_t *users, const uint64_t *ite
 	return CF_OK;
 }
 
-static cf_status
-mark_pairs(cf_ratings *ratings, const uint64_t *users, const uint64_t *items,
-		   double valid_part)
-{
-	uint64_t	threshold = valid_threshold(valid_part);
-	size_t		n_valid = 0;
-	size_t		j;
-
-	for (j = 0; j < ratings->n_rows; j++)
-	{
-		cf_rating  *row = &ratings->rows[j];
-
-		if (pair_hash(users[row->user], items[row->item]) < threshold)
-		{
-			row->user |= VALID_MARK;
-			n_valid++;
-		}
-		if (stop_is_due(ratings->host, j))
-			return CF_STOPPED;
-	}
-	ratings->n_valid = n_valid;
-	ratings->n_train = ratings->n_rows - n_valid;
-	return CF_OK;
-}
-
 /* To be given to cf_free, whatever comes back. */
 static cf_status
 make_hashes(const cf_ratings *ratings, uint64_t seed, uint64_t **users, uint64_t **items)
@@ -236,20 +252,6 @@ make_hashes(const cf_ratings *ratings, uint64_t seed, uint64_t **users, uint64_t
 	if (*items == NULL)
 		return host->failure;
 	return hash_keys(ratings, *users, *items, seed);
-}
-
-static cf_status
-mark_valid(cf_ratings *ratings, uint64_t seed, double valid_part)
-{
-	uint64_t   *users;
-	uint64_t   *items;
-	cf_status	status = make_hashes(ratings, seed, &users, &items);
-
-	if (status == CF_OK)
-		status = mark_pairs(ratings, users, items, valid_part);
-	cf_free(ratings->host, users);
-	cf_free(ratings->host, items);
-	return status;
 }
 
 cf_status
@@ -266,42 +268,7 @@ cf_ratings_folds(const cf_ratings *ratings, uint64_t seed, uint32_t n_folds, uin
 	return status;
 }
 
-static cf_status
-clear_marks(cf_ratings *ratings)
-{
-	size_t		j;
-
-	for (j = 0; j < ratings->n_rows; j++)
-	{
-		ratings->rows[j].user &= ~VALID_MARK;
-		if (stop_is_due(ratings->host, j))
-			return CF_STOPPED;
-	}
-	if (ratings->n_train == 0)
-	{
-		ratings->n_train = ratings->n_valid;
-		ratings->n_valid = 0;
-	}
-	return CF_OK;
-}
-
 /* ---------- sorting ---------- */
-
-typedef struct row_sorter
-{
-	cf_host    *host;
-	size_t		work;			/* rows looked at since the last poll */
-} row_sorter;
-
-static bool
-sorter_stops(row_sorter *sorter, size_t work)
-{
-	sorter->work += work;
-	if (sorter->work < ROWS_AT_ONCE)
-		return false;
-	sorter->work = 0;
-	return cf_should_stop(sorter->host);
-}
 
 static inline uint32_t
 float_bits(float value)
@@ -322,132 +289,9 @@ row_is_before(const cf_rating *a, const cf_rating *b)
 	return float_bits(a->value) < float_bits(b->value);
 }
 
-static void
-insertion_sort(cf_rating *rows, size_t n)
-{
-	size_t		j;
-
-	for (j = 1; j < n; j++)
-	{
-		cf_rating	row = rows[j];
-		size_t		at = j;
-
-		for (; at > 0 && row_is_before(&row, &rows[at - 1]); at--)
-			rows[at] = rows[at - 1];
-		rows[at] = row;
-	}
-}
-
-/* Byte "depth" of the key, 0 being the most significant. */
-static inline unsigned
-key_byte(const cf_rating *row, int depth)
-{
-	uint32_t	word;
-
-	memcpy(&word, (const char *) row + (depth & ~3), sizeof(word));
-	return word >> (24 - 8 * (depth & 3)) & 0xFF;
-}
-
-static cf_status
-count_bytes(row_sorter *sorter, const cf_rating *rows, size_t n, int depth,
-			size_t counts[256])
-{
-	size_t		done = 0;
-
-	memset(counts, 0, 256 * sizeof(size_t));
-	while (done < n)
-	{
-		size_t		end = n - done < ROWS_AT_ONCE ? n : done + ROWS_AT_ONCE;
-
-		if (sorter_stops(sorter, end - done))
-			return CF_STOPPED;
-		for (; done < end; done++)
-			counts[key_byte(&rows[done], depth)]++;
-	}
-	return CF_OK;
-}
-
-/*
- * Swap each row into the bucket of its byte.  At a stop the rows are still
- * all there, in some order.
- */
-static cf_status
-permute_by_byte(row_sorter *sorter, cf_rating *rows, int depth,
-				const size_t counts[256])
-{
-	size_t		next[256];
-	size_t		ends[256];
-	size_t		start = 0;
-	int			bucket;
-
-	for (bucket = 0; bucket < 256; bucket++)
-	{
-		next[bucket] = start;
-		start += counts[bucket];
-		ends[bucket] = start;
-	}
-	for (bucket = 0; bucket < 256; bucket++)
-	{
-		while (next[bucket] < ends[bucket])
-		{
-			cf_rating  *row = &rows[next[bucket]];
-			unsigned	byte = key_byte(row, depth);
-
-			if (byte == (unsigned) bucket)
-				next[bucket]++;
-			else
-			{
-				cf_rating  *other = &rows[next[byte]++];
-				cf_rating	swap = *other;
-
-				*other = *row;
-				*row = swap;
-			}
-			if (sorter_stops(sorter, 1))
-				return CF_STOPPED;
-		}
-	}
-	return CF_OK;
-}
-
-static cf_status
-radix_sort(row_sorter *sorter, cf_rating *rows, size_t n, int depth)
-{
-	size_t		counts[256];
-	size_t		start = 0;
-	int			bucket;
-	cf_status	status = CF_OK;
-
-	/* Pass over the bytes in which these rows do not differ. */
-	for (;; depth++)
-	{
-		if (n <= SHORT_RANGE)
-		{
-			insertion_sort(rows, n);
-			return sorter_stops(sorter, n) ? CF_STOPPED : CF_OK;
-		}
-		if (depth == KEY_BYTES)
-			return CF_OK;
-		status = count_bytes(sorter, rows, n, depth, counts);
-		if (status != CF_OK)
-			return status;
-		if (counts[key_byte(rows, depth)] != n)
-			break;
-	}
-	status = permute_by_byte(sorter, rows, depth, counts);
-	for (bucket = 0; bucket < 256 && status == CF_OK; bucket++)
-	{
-		if (counts[bucket] > 1)
-			status = radix_sort(sorter, rows + start, counts[bucket], depth + 1);
-		start += counts[bucket];
-	}
-	return status;
-}
-
 cf_status
 cf_ratings_sort(cf_host *host, cf_rating *rows, size_t n)
 {
-	row_sorter	sorter = {host, 0};
 	size_t		j;
 
 	/* A training may begin again with ratings that are in order still. */
@@ -458,40 +302,184 @@ cf_ratings_sort(cf_host *host, cf_rating *rows, size_t n)
 	}
 	if (j >= n)
 		return CF_OK;
-	return radix_sort(&sorter, rows, n, 0);
+	return cf_sort_ratings(host, NULL, rows, n);
 }
 
 /* ---------- freezing ---------- */
 
-/* Sort both dictionaries and give the rows their new numbers. */
-static cf_status
-order_keys(cf_ratings *ratings)
+/*
+ * What gives a row its final numbers and its side: for each key its number in
+ * key order and, by that, its hash.
+ */
+typedef struct numbering
 {
-	uint32_t   *users = NULL;
-	uint32_t   *items = NULL;
-	size_t		j;
-	cf_status	status;
+	cf_ratings *ratings;
+	cf_pool    *pool;			/* may be NULL */
+	uint32_t   *user_rank;
+	uint32_t   *item_rank;
+	uint64_t   *user_hashes;
+	uint64_t   *item_hashes;
+	uint64_t	threshold;
+	uint32_t	valid_mark;		/* in the user's number */
+} numbering;
 
-	status = cf_dict_sort(ratings->users, &users);
-	if (status == CF_OK)
-		status = cf_dict_sort(ratings->items, &items);
-	for (j = 0; j < ratings->n_rows && status == CF_OK; j++)
+/*
+ * The bit above those that the users' numbers need, so that to sort by the
+ * marked numbers is to sort by a short key.
+ */
+static uint32_t
+mark_above(uint32_t n_users)
+{
+	uint32_t	mark = 1;
+
+	while (mark < n_users)
+		mark *= 2;
+	return mark;
+}
+
+/* A task: a block of rows. */
+static void
+number_block(void *context, size_t block, uint32_t thread)
+{
+	const numbering *self = context;
+	const cf_ratings *ratings = self->ratings;
+	size_t		start = block * ROWS_AT_ONCE;
+	size_t		end = ratings->n_rows - start < ROWS_AT_ONCE ? ratings->n_rows : start + ROWS_AT_ONCE;
+	size_t		j;
+
+	(void) thread;
+	for (j = start; j < end; j++)
 	{
-		ratings->rows[j].user = users[ratings->rows[j].user];
-		ratings->rows[j].item = items[ratings->rows[j].item];
-		if (stop_is_due(ratings->host, j))
-			status = CF_STOPPED;
+		cf_rating  *row = &ratings->rows[j];
+		uint32_t	user = self->user_rank[row->user];
+		uint32_t	item = self->item_rank[row->item];
+
+		row->user = pair_hash(self->user_hashes[user], self->item_hashes[item]) < self->threshold ?
+			user | self->valid_mark : user;
+		row->item = item;
 	}
-	cf_free(ratings->host, users);
-	cf_free(ratings->host, items);
-	return status;
 }
 
 static cf_status
+number_rows(numbering *self)
+{
+	size_t		n_blocks = self->ratings->n_rows / ROWS_AT_ONCE + 1;
+	size_t		block;
+
+	if (self->ratings->n_rows % ROWS_AT_ONCE == 0)
+		n_blocks--;
+	if (self->pool != NULL)
+		return cf_pool_run(self->pool, number_block, self, n_blocks);
+	for (block = 0; block < n_blocks; block++)
+	{
+		if (cf_should_stop(self->ratings->host))
+			return CF_STOPPED;
+		number_block(self, block, 0);
+	}
+	return CF_OK;
+}
+
+/* Sort both dictionaries, give the rows their new numbers, and mark a part. */
+static cf_status
+order_keys(cf_ratings *ratings, cf_pool *pool, uint64_t seed, double valid_part)
+{
+	numbering	self = {ratings, pool, NULL, NULL, NULL, NULL, valid_threshold(valid_part), 0};
+	cf_host    *host = ratings->host;
+	cf_status	status = cf_dict_sort(ratings->users, &self.user_rank);
+
+	if (status == CF_OK)
+		status = cf_dict_sort(ratings->items, &self.item_rank);
+	if (status == CF_OK)
+		status = make_hashes(ratings, seed, &self.user_hashes, &self.item_hashes);
+	self.valid_mark = mark_above(cf_dict_count(ratings->users));
+	if (status == CF_OK)
+		status = number_rows(&self);
+	cf_free(host, self.user_hashes);
+	cf_free(host, self.item_hashes);
+	cf_free(host, self.user_rank);
+	cf_free(host, self.item_rank);
+	return status;
+}
+
+/*
+ * The validation part is at the end, marked.  Should all rows be in it, they
+ * train.
+ */
+static cf_status
+part_rows(cf_ratings *ratings)
+{
+	const uint32_t mark = mark_above(cf_dict_count(ratings->users));
+	size_t		low = 0;
+	size_t		high = ratings->n_rows;
+	size_t		j;
+
+	while (low < high)
+	{
+		size_t		middle = low + (high - low) / 2;
+
+		if (ratings->rows[middle].user & mark)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	for (j = low; j < ratings->n_rows; j++)
+	{
+		ratings->rows[j].user &= ~mark;
+		if (stop_is_due(ratings->host, j))
+			return CF_STOPPED;
+	}
+	ratings->n_train = low > 0 ? low : ratings->n_rows;
+	ratings->n_valid = ratings->n_rows - ratings->n_train;
+	return CF_OK;
+}
+
+/* What counts[] are counted in, from the training rows; and their mean. */
+static cf_status
 count_ratings(cf_ratings *ratings)
 {
-	cf_host    *host = ratings->host;
+	double		sum = 0.0;
 	size_t		j;
+
+	for (j = 0; j < ratings->n_train; j++)
+	{
+		const cf_rating *row = &ratings->rows[j];
+
+		ratings->user_counts[row->user]++;
+		ratings->item_counts[row->item]++;
+		sum += row->value;
+		if (stop_is_due(ratings->host, j))
+			return CF_STOPPED;
+	}
+	ratings->mean = sum / (double) ratings->n_train;
+	return CF_OK;
+}
+
+static cf_status
+find_range(cf_ratings *ratings)
+{
+	float		low = ratings->rows[0].value;
+	float		high = low;
+	size_t		j;
+
+	for (j = 0; j < ratings->n_rows; j++)
+	{
+		float		value = ratings->rows[j].value;
+
+		low = value < low ? value : low;
+		high = value > high ? value : high;
+		if (stop_is_due(ratings->host, j))
+			return CF_STOPPED;
+	}
+	ratings->low = low;
+	ratings->high = high;
+	return CF_OK;
+}
+
+static cf_status
+summarise(cf_ratings *ratings)
+{
+	cf_host    *host = ratings->host;
+	cf_status	status;
 
 	ratings->user_counts = cf_alloc_zero(host, cf_dict_count(ratings->users), sizeof(int64_t));
 	if (ratings->user_counts == NULL)
@@ -499,43 +487,12 @@ count_ratings(cf_ratings *ratings)
 	ratings->item_counts = cf_alloc_zero(host, cf_dict_count(ratings->items), sizeof(int64_t));
 	if (ratings->item_counts == NULL)
 		return host->failure;
-	for (j = 0; j < ratings->n_train; j++)
-	{
-		ratings->user_counts[ratings->rows[j].user]++;
-		ratings->item_counts[ratings->rows[j].item]++;
-		if (stop_is_due(host, j))
-			return CF_STOPPED;
-	}
-	return CF_OK;
-}
-
-static cf_status
-summarise(cf_ratings *ratings)
-{
-	float		low = ratings->rows[0].value;
-	float		high = low;
-	double		sum = 0.0;
-	size_t		j;
-
-	for (j = 0; j < ratings->n_rows; j++)
-	{
-		float		value = ratings->rows[j].value;
-
-		if (j < ratings->n_train)
-			sum += value;
-		low = value < low ? value : low;
-		high = value > high ? value : high;
-		if (stop_is_due(ratings->host, j))
-			return CF_STOPPED;
-	}
-	ratings->mean = sum / (double) ratings->n_train;
-	ratings->low = low;
-	ratings->high = high;
-	return CF_OK;
+	status = count_ratings(ratings);
+	return status == CF_OK ? find_range(ratings) : status;
 }
 
 cf_status
-cf_ratings_freeze(cf_ratings *ratings, uint64_t seed, double valid_part)
+cf_ratings_freeze_on(cf_ratings *ratings, cf_pool *pool, uint64_t seed, double valid_part)
 {
 	cf_status	status;
 
@@ -543,18 +500,20 @@ cf_ratings_freeze(cf_ratings *ratings, uint64_t seed, double valid_part)
 		return CF_NO_RATINGS;
 	status = resize_rows(ratings, ratings->n_rows);
 	if (status == CF_OK)
-		status = order_keys(ratings);
+		status = order_keys(ratings, pool, seed, valid_part);
 	if (status == CF_OK)
-		status = mark_valid(ratings, seed, valid_part);
+		status = cf_sort_ratings(ratings->host, pool, ratings->rows, ratings->n_rows);
 	if (status == CF_OK)
-		status = cf_ratings_sort(ratings->host, ratings->rows, ratings->n_rows);
-	if (status == CF_OK)
-		status = clear_marks(ratings);
-	if (status == CF_OK)
-		status = count_ratings(ratings);
+		status = part_rows(ratings);
 	if (status == CF_OK)
 		status = summarise(ratings);
 	return status;
+}
+
+cf_status
+cf_ratings_freeze(cf_ratings *ratings, uint64_t seed, double valid_part)
+{
+	return cf_ratings_freeze_on(ratings, NULL, seed, valid_part);
 }
 
 /* ---------- shuffling ---------- */

@@ -16,6 +16,7 @@
 #define CF_RATINGS_H
 
 #include "cf_dict.h"
+#include "cf_pool.h"
 
 #define CF_MAX_FOLDS	1000
 
@@ -53,6 +54,10 @@ extern void cf_ratings_destroy(cf_ratings *ratings);
 extern cf_status cf_ratings_add(cf_ratings *ratings, cf_key user, cf_key item,
 								float value);
 
+/* The same for n ratings, sooner than one by one. */
+extern cf_status cf_ratings_add_many(cf_ratings *ratings, const cf_key *users,
+									 const cf_key *items, const float *values, size_t n);
+
 /*
  * Freeze, setting aside about valid_part of the ratings, 0 <= valid_part < 1.
  * Should the hash put all on the validation side, all of them train.
@@ -60,6 +65,10 @@ extern cf_status cf_ratings_add(cf_ratings *ratings, cf_key user, cf_key item,
  */
 extern cf_status cf_ratings_freeze(cf_ratings *ratings, uint64_t seed,
 								   double valid_part);
+
+/* The same on the threads of a pool, which may be NULL; to the same bits. */
+extern cf_status cf_ratings_freeze_on(cf_ratings *ratings, cf_pool *pool, uint64_t seed,
+									  double valid_part);
 
 /* Would freezing under this seed put the pair on the validation side? */
 extern bool cf_ratings_is_valid(cf_key_kind user_kind, cf_key user,

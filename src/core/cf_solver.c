@@ -132,7 +132,8 @@ start_scale(const cf_solver *solver, const cf_settings *settings)
 /* The model as it is before the first epoch. */
 static cf_status
 make_model(const cf_solver *solver, const cf_settings *settings, const cf_ratings *ratings,
-		   cf_model *model, void (*warm) (void *context, cf_model *model), void *context)
+		   cf_model *model, void (*warm) (void *context, cf_model *model), void *context,
+		   cf_pool *pool)
 {
 	cf_status	status;
 
@@ -141,7 +142,7 @@ make_model(const cf_solver *solver, const cf_settings *settings, const cf_rating
 	if (status == CF_OK && solver->start != NULL)
 		status = solver->start(settings, model);
 	if (status == CF_OK)
-		status = cf_model_start(model, settings->seed, start_scale(solver, settings));
+		status = cf_model_start(model, pool, settings->seed, start_scale(solver, settings));
 	if (status == CF_OK && warm != NULL)
 		warm(context, model);
 	return status;
@@ -192,13 +193,16 @@ begin_training(cf_training *training, const cf_settings *settings,
 
 	if (pool == NULL)
 		status = cf_pool_create(model->host, 1, &training->alone);
+	if (pool == NULL)
+		pool = training->alone;
 	if (status == CF_OK)
-		status = make_model(training->solver, settings, training->ratings, model, warm, context);
+		status = make_model(training->solver, settings, training->ratings, model, warm, context,
+							pool);
 	if (status == CF_OK)
 		status = make_best(training, settings);
 	if (status == CF_OK)
-		status = training->solver->begin(settings, training->ratings, model,
-										 pool != NULL ? pool : training->alone, &training->state);
+		status = training->solver->begin(settings, training->ratings, model, pool,
+										 &training->state);
 	return status;
 }
 
@@ -338,14 +342,15 @@ cf_training_epoch(cf_training *training, cf_pool *pool, cf_epoch *report)
 
 	report->epoch = training->epoch;
 	report->kept = training->epoch;
-	status = training->solver->epoch(training->state, pool != NULL ? pool : training->alone,
-									 &report->train_loss);
+	if (pool == NULL)
+		pool = training->alone;
+	status = training->solver->epoch(training->state, pool, &report->train_loss);
 	if (status != CF_OK)
 		return status;
 	training->epoch++;
 	cf_model_settle(training->model);
-	status = cf_model_loss(training->model, ratings->rows + ratings->n_train,
-						   ratings->n_valid, &report->valid_loss);
+	status = cf_model_loss_on(training->model, pool, ratings->rows + ratings->n_train,
+							  ratings->n_valid, &report->valid_loss);
 	if (status == CF_OK && !losses_are_finite(training, report))
 		status = CF_NOT_FINITE;
 	if (status == CF_OK && training->keep_best)

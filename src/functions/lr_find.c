@@ -109,6 +109,7 @@ collab_lr_find(PG_FUNCTION_ARGS)
 
 	OptionsFromArguments(&options, fcinfo, ARG_OPTIONS);
 	OptionsCheck(&options);
+	options.verbose = false;	/* of a training; its result is all there is to tell */
 	test = TestArguments(fcinfo, ARG_OPTIONS + OptionsCount());
 	source = SourceArguments(fcinfo, ARG_RATINGS);
 	source.read_only = true;

@@ -153,6 +153,8 @@ Read(Retraining *run)
 	JobRead(run->job);
 	JobRequireKeysFit(run->job, &tables);
 	JobBegin(run->job, &tables, &current);
+	if (!run->atomic)
+		JobShowProgress(run->job, tables.head);
 	CloseTables(&tables);
 	Commit(run);
 }
@@ -189,6 +191,7 @@ Store(Retraining *run)
 	JobStore(run->job, &tables, false);
 	CloseTables(&tables);
 	Commit(run);
+	JobStored(run->job);
 }
 
 static void

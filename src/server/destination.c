@@ -116,12 +116,30 @@ CheckKeysFit(const TrainingJob *job, Oid head)
 	PopActiveSnapshot();
 }
 
+static void
+Store(const Destination *destination, TrainingJob *job)
+{
+	ModelTables tables;
+	HeadRow		row;
+	Oid			users;
+	Oid			items;
+
+	PushFreshSnapshot();
+	ModelOpenForWrite(destination->head, &tables, &row);
+	users = RelationGetRelid(tables.users.relation);
+	items = RelationGetRelid(tables.items.relation);
+	JobStore(job, &tables, destination->fresh);
+	ModelClose(&tables);
+	PopActiveSnapshot();
+	if (destination->fresh)
+		ModelAddKeys(users, items);
+	JobStored(job);
+}
+
 void
 DestinationTrain(const Destination *destination, TrainingJob *job, EpochConsumer consume,
 				 void *context)
 {
-	ModelTables tables;
-	HeadRow		row;
 	cf_epoch	report;
 
 	if (!destination->fresh)
@@ -131,9 +149,5 @@ DestinationTrain(const Destination *destination, TrainingJob *job, EpochConsumer
 		if (consume != NULL)
 			consume(context, job, &report);
 
-	PushFreshSnapshot();
-	ModelOpenForWrite(destination->head, &tables, &row);
-	JobStore(job, &tables, destination->fresh);
-	ModelClose(&tables);
-	PopActiveSnapshot();
+	Store(destination, job);
 }

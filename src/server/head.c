@@ -74,6 +74,8 @@ static const HeadColumnType head_columns[HEAD_COLUMNS] = {
 	{"item_factors", INT4OID},
 	{"layers", INT4ARRAYOID},
 	{"batch_norm", BOOLOID},
+	{"stage", TEXTOID},
+	{"progress", FLOAT4OID},
 };
 
 void

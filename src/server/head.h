@@ -60,6 +60,8 @@ typedef enum HeadColumn
 	HEAD_ITEM_FACTORS,
 	HEAD_LAYERS,
 	HEAD_BATCH_NORM,
+	HEAD_STAGE,
+	HEAD_PROGRESS,
 	HEAD_COLUMNS
 } HeadColumn;
 

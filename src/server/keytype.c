@@ -90,38 +90,6 @@ KeyFits(const KeyType *key_type, cf_key key)
 	}
 }
 
-cf_key
-KeyFromDatum(Oid type, Datum value)
-{
-	cf_key		key = {0};
-
-	switch (type)
-	{
-		case INT2OID:
-			key.number = DatumGetInt16(value);
-			break;
-		case INT4OID:
-			key.number = DatumGetInt32(value);
-			break;
-		case INT8OID:
-			key.number = DatumGetInt64(value);
-			break;
-		case UUIDOID:
-			key.bytes = DatumGetUUIDP(value)->data;
-			key.length = UUID_LEN;
-			break;
-		default:
-			{
-				text	   *string = DatumGetTextPP(value);
-
-				key.bytes = VARDATA_ANY(string);
-				key.length = VARSIZE_ANY_EXHDR(string);
-				break;
-			}
-	}
-	return key;
-}
-
 /* An integer key that the result's type does not hold. */
 static void
 KeyOutOfRange(Oid type, int64 number)

@@ -9,7 +9,11 @@
 #ifndef COLLAB_KEYTYPE_H
 #define COLLAB_KEYTYPE_H
 
+#include "catalog/pg_type.h"
+#include "utils/uuid.h"
+
 #include "core/cf_dict.h"
+#include "server/compat.h"
 
 /* The longest text key that a btree is sure to take. */
 #define MAX_KEY_BYTES	2600
@@ -47,7 +51,37 @@ extern KeyType KeyTypeOfArgument(const char *argument, Oid type, int32 typmod, O
 extern bool KeyFits(const KeyType *key_type, cf_key key);
 
 /* The core's key for a value of exactly this type; text points into it. */
-extern cf_key KeyFromDatum(Oid type, Datum value);
+static inline cf_key
+KeyFromDatum(Oid type, Datum value)
+{
+	cf_key		key = {0};
+
+	switch (type)
+	{
+		case INT2OID:
+			key.number = DatumGetInt16(value);
+			break;
+		case INT4OID:
+			key.number = DatumGetInt32(value);
+			break;
+		case INT8OID:
+			key.number = DatumGetInt64(value);
+			break;
+		case UUIDOID:
+			key.bytes = DatumGetUUIDP(value)->data;
+			key.length = UUID_LEN;
+			break;
+		default:
+			{
+				text	   *string = DatumGetTextPP(value);
+
+				key.bytes = VARDATA_ANY(string);
+				key.length = VARSIZE_ANY_EXHDR(string);
+				break;
+			}
+	}
+	return key;
+}
 
 /*
  * A value of "type" for a key of the same family.  Raises an error where an

@@ -325,7 +325,7 @@ CreateEmbeddings(Oid schema, const char *name, Side side, const KeyType *key)
 
 	if (OidIsValid(key->collation))
 		collation = psprintf(" COLLATE %s", generate_collation_name(key->collation));
-	ExecuteDDL(psprintf("CREATE TABLE %s (%s %s%s PRIMARY KEY, "
+	ExecuteDDL(psprintf("CREATE TABLE %s (%s %s%s NOT NULL, "
 						"bias pg_catalog.float4 NOT NULL, factors pg_catalog.float4[] NOT NULL, "
 						"n_ratings pg_catalog.int8 NOT NULL) USING heap",
 						qualified, SideKeyColumn(side),
@@ -335,6 +335,20 @@ CreateEmbeddings(Oid schema, const char *name, Side side, const KeyType *key)
 	/* random floats do not compress */
 	ExecuteDDL(psprintf("ALTER TABLE %s ALTER COLUMN factors SET STORAGE EXTERNAL", qualified));
 	return get_relname_relid(name, schema);
+}
+
+static void
+AddPrimaryKey(Oid table, Side side)
+{
+	ExecuteDDL(psprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", QualifiedName(table),
+						SideKeyColumn(side)));
+}
+
+void
+ModelAddKeys(Oid users, Oid items)
+{
+	AddPrimaryKey(users, USERS);
+	AddPrimaryKey(items, ITEMS);
 }
 
 void

@@ -99,10 +99,13 @@ extern void ModelRequireCreate(const NewModelName *name);
 
 /*
  * Create the tables, for which the caller needs CREATE on the schema; SPI is
- * connected.  Returns the head's oid.
+ * connected.  Returns the head's oid.  The embedding tables' primary keys come
+ * when the rows are there, with ModelAddKeys(): that is sooner done, and no
+ * other transaction sees the tables before.  They must not be open.
  */
 extern Oid	ModelCreate(const NewModelName *name, const KeyType *user_key,
 						const KeyType *item_key, Oid *users, Oid *items);
+extern void ModelAddKeys(Oid users, Oid items);
 
 /* Drop all tables of a model that still exist; SPI is connected. */
 extern void ModelDrop(Oid head);

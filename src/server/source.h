@@ -115,6 +115,12 @@ typedef struct RatingsBuilder
 extern void AddRating(void *builder, cf_key user, cf_key item, float4 rating, bool rated);
 
 /*
+ * 54000 where the relation's statistics tell, before a row is read, that its
+ * ratings alone are far more than the host may take.
+ */
+extern void SourceRequireMemory(const Source *source, const cf_host *host);
+
+/*
  * Add all ratings.  A NULL rating is skipped and counted, though its ids are
  * made known; a NULL id or a rating that is not finite is an error.  Returns
  * the number skipped.

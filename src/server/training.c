@@ -22,6 +22,7 @@
 #include "server/embeddings.h"
 #include "server/host.h"
 #include "server/pool.h"
+#include "server/progress.h"
 #include "server/relation_scan.h"
 #include "server/training.h"
 
@@ -86,6 +87,7 @@ DescribeStart(TrainingJob *job, Relation head, int64 generation, Oid users, Oid 
 	HeadSet(row, HEAD_OPTIONS, JsonbPGetDatum(OptionsToJsonb(&job->options)));
 	HeadSet(row, HEAD_WARM_START, BoolGetDatum(job->warm_start));
 	HeadSet(row, HEAD_FORMAT, Int16GetDatum(HEAD_FORMAT_NOW));
+	HeadSet(row, HEAD_STAGE, CStringGetTextDatum("reading"));
 }
 
 void
@@ -200,6 +202,31 @@ DescribeRatings(TrainingJob *job)
 	HeadSet(row, HEAD_MEAN_RATING, Float8GetDatum(ratings->mean));
 }
 
+/* Threads cost more than they give where there are fewer. */
+#define ROWS_FOR_THREADS	1000000
+
+static void
+FreezeOn(cf_pool *pool, void *context)
+{
+	TrainingJob *job = context;
+
+	HostCheck(job->host, cf_ratings_freeze_on(job->ratings, pool, (uint64) job->options.seed,
+											  job->options.valid_pct));
+}
+
+static void
+Freeze(TrainingJob *job)
+{
+	instr_time	began = StageBegin();
+
+	if (job->ratings->n_rows < ROWS_FOR_THREADS)
+		FreezeOn(NULL, job);
+	else
+		PoolDo(job->host, collab_threads, FreezeOn, job);
+	if (job->options.verbose)
+		NoticeSorted(job->ratings, StageSeconds(began));
+}
+
 void
 JobUseRatings(TrainingJob *job, uint64 skipped)
 {
@@ -211,8 +238,7 @@ JobUseRatings(TrainingJob *job, uint64 skipped)
 				(errmsg_plural("%llu NULL rating was skipped", "%llu NULL ratings were skipped",
 							   (unsigned long) skipped, (unsigned long long) skipped)));
 
-	HostCheck(job->host, cf_ratings_freeze(job->ratings, (uint64) job->options.seed,
-										   job->options.valid_pct));
+	Freeze(job);
 	OptionsRequireHeldOut(&job->options, job->ratings);
 	NoticeOutsideRange(job);
 	NoticeDegenerate(job);
@@ -230,11 +256,15 @@ void
 JobRead(TrainingJob *job)
 {
 	MemoryContext previous = MemoryContextSwitchTo(job->context);
+	instr_time	began = StageBegin();
 	uint64		skipped;
 
+	SourceRequireMemory(&job->source, job->host);
 	HostCheck(job->host, cf_ratings_create(job->host, job->source.user_key.kind,
 										   job->source.item_key.kind, &job->ratings));
 	skipped = SourceRead(&job->source, job->host, job->ratings);
+	if (job->options.verbose && job->ratings->n_rows > 0)
+		NoticeRead(job->ratings, StageSeconds(began));
 	JobUseRatings(job, skipped);
 	MemoryContextSwitchTo(previous);
 }
@@ -481,10 +511,26 @@ DescribeLosses(TrainingJob *job)
 	DescribeLoss(job, HEAD_ELAPSED, job->elapsed);
 }
 
+/* Where the training is; the memory of the stage before is given back. */
+static void
+DescribeProgress(TrainingJob *job)
+{
+	MemoryContext previous = MemoryContextSwitchTo(job->context);
+	HeadRow    *row = &job->row;
+	int			n_epochs = job->options.n_epochs;
+
+	pfree(DatumGetPointer(row->values[HEAD_STAGE]));
+	HeadSet(row, HEAD_STAGE, CStringGetTextDatum(job->n_done < n_epochs ? "training" : "writing"));
+	HeadSet(row, HEAD_PROGRESS, Float4GetDatum(100.0f * job->n_done / n_epochs));
+	MemoryContextSwitchTo(previous);
+}
+
 void
 JobShowProgress(TrainingJob *job, Relation head)
 {
-	DescribeLosses(job);
+	DescribeProgress(job);
+	if (job->n_done > 0)
+		DescribeLosses(job);
 	HeadUpdate(head, &job->row);
 }
 
@@ -514,6 +560,7 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 {
 	HeadRow    *row = &job->row;
 
+	job->storing = StageBegin();
 	JobRequireKeyTypes(job, tables);
 	JobRequireKeysFit(job, tables);
 	cf_training_end(job->training);
@@ -523,6 +570,8 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 
 	DescribeLosses(job);
 	DescribeNet(job);
+	row->nulls[HEAD_STAGE] = true;
+	row->nulls[HEAD_PROGRESS] = true;
 	HeadSet(row, HEAD_FINISHED, TimestampTzGetDatum(GetCurrentTimestamp()));
 	HeadSet(row, HEAD_STAMP, Int64GetDatum(HeadNewStamp()));
 	DescribeSide(row, USERS, &job->model.users, job->host);
@@ -531,4 +580,11 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 		HeadSet(row, HEAD_BEST_EPOCH, Int32GetDatum(job->best_epoch));
 	HeadUpdate(tables->head, row);
 	HeadForgetWeights(tables->head, HeadInt64(row, HEAD_GENERATION, 0));
+}
+
+void
+JobStored(const TrainingJob *job)
+{
+	if (job->options.verbose)
+		NoticeWritten(job->ratings, StageSeconds(job->storing));
 }

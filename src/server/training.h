@@ -2,7 +2,7 @@
  * training.h
  *	  A training in a backend: from a source relation to stored embeddings.
  *
- *	 JobCreate -> JobRead or JobUseRatings -> JobBegin -> JobEpoch, until it returns false -> JobStore
+ *	 JobCreate -> JobRead or JobUseRatings -> JobBegin -> JobEpoch, until it returns false -> JobStore -> JobStored
  *
  * train() runs all of it in one transaction; retrain() commits in between.
  * All memory is in the job's own context, which is a child of the one that is
@@ -11,6 +11,8 @@
  */
 #ifndef COLLAB_TRAINING_H
 #define COLLAB_TRAINING_H
+
+#include "portability/instr_time.h"
 
 #include "core/cf_solver.h"
 #include "server/head.h"
@@ -35,6 +37,7 @@ typedef struct TrainingJob
 	float8	   *valid_loss;
 	float8	   *elapsed;		/* seconds */
 	HeadRow		row;			/* this training's row of the head */
+	instr_time	storing;		/* when that began */
 } TrainingJob;
 
 /* Options are checked before any work is done. */
@@ -74,11 +77,14 @@ extern void JobBegin(TrainingJob *job, const ModelTables *tables, const HeadRow 
 /* Train the next epoch; false when all are done.  Touches no table. */
 extern bool JobEpoch(TrainingJob *job, cf_epoch *report);
 
-/* Write the epochs so far into the job's row of the head. */
+/* Write stage, percentage and the epochs so far into the job's row of the head. */
 extern void JobShowProgress(TrainingJob *job, Relation head);
 
 /* Write embeddings and the finished row. */
 extern void JobStore(TrainingJob *job, ModelTables *tables, bool fresh);
+
+/* All that belongs to it is written: with "verbose", say so. */
+extern void JobStored(const TrainingJob *job);
 
 extern void JobDestroy(TrainingJob *job);
 

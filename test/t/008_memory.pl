@@ -227,6 +227,24 @@ SQL
 		'no memory is kept');
 	is(locks_of($node, $session->{pid}), 'none', 'and no lock');
 	fails_with($session, "SET collab.max_memory = '1kB'", '22023', qr/outside the valid range/, 'a senseless limit');
+	# what statistics tell is believed before a row is read: one would be an error
+	$session->query('SET collab.max_memory = \'1MB\'');
+	$session->query('CREATE TABLE too_many AS SELECT n AS user_id, NULL::int AS item_id, 3::real AS rating FROM generate_series(1, 200000) n; ANALYZE too_many');
+	fails_with($session, "SELECT collab.train('huge', 'too_many')", '54000',
+		qr/more memory is needed than collab\.max_memory allows\nDETAIL:  Relation public\.too_many has about 200000 ratings, for which 3 MB are needed, and 1 MB are allowed\.\nHINT:/,
+		'a source far beyond collab.max_memory is not read');
+	# ids alone pass the limit, midway
+	for my $id ("'a longer name of user ' || n", "md5(n::text)::uuid", 'n::bigint * 1000003')
+	{
+		$session->query("DROP TABLE too_many; CREATE TABLE too_many AS SELECT $id AS user_id, 1 AS item_id, 3::real AS rating FROM generate_series(1, 60000) n");
+		fails_with($session, "SELECT collab.train('huge', 'too_many')", '54000',
+			qr/more memory is needed than collab\.max_memory allows\nDETAIL:  2 MB are needed and 1 MB are allowed\.\nHINT:/,
+			"ids beyond collab.max_memory: $id");
+		is($session->query("SELECT count(*) FROM pg_backend_memory_contexts WHERE name LIKE 'collab training%'"), 0,
+			'no memory is kept');
+		is($session->query("SELECT count(*) FROM pg_class WHERE relname LIKE 'huge%'"), 0, 'nothing is created');
+	}
+	$session->query('DROP TABLE too_many');
 	$session->query('RESET collab.max_memory');
 	is($session->run("SELECT collab.train('huge', 'ratings', n_factors => 1000, n_epochs => 1)")->{state}, '00000',
 		'within the limit it trains');

@@ -10,6 +10,7 @@
 
 #include "cf_dict.h"
 #include "cf_host.h"
+#include "cf_model.h"
 #include "cf_random.h"
 
 /* A host whose n-th request fails (0: none) and that stops at the n-th poll. */
@@ -93,6 +94,19 @@ static inline cf_key
 bytes_key(const void *bytes, uint32_t length)
 {
 	return (cf_key) {.bytes = bytes, .length = length};
+}
+
+/* cf_model_start() on the calling thread. */
+static inline cf_status
+start_alone(cf_model *model, uint64_t seed, float scale)
+{
+	cf_pool    *pool;
+	cf_status	status = cf_pool_create(model->host, 1, &pool);
+
+	if (status == CF_OK)
+		status = cf_model_start(model, pool, seed, scale);
+	cf_pool_destroy(pool);
+	return status;
 }
 
 /* Numbers for making test data: counter-based, so tests are repeatable. */

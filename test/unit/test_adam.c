@@ -123,7 +123,7 @@ test_gradient(bool use_bias, bool use_range)
 		model.users.n_ratings[j] = 1;
 	for (j = 0; j < ITEMS; j++)
 		model.items.n_ratings[j] = 1;
-	cf_model_start(&model, 1, 0.5f);
+	start_alone(&model, 1, 0.5f);
 	for (j = 0; j < N; j++)
 	{
 		rows[j].user = (uint32_t) (draw(&counter) % USERS);

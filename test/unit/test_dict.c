@@ -34,6 +34,36 @@ add_all(cf_dict *dict, const key_list *list)
 	return status;
 }
 
+/* In batches of all sizes, known keys among them. */
+static bool
+adds_many(const key_list *list)
+{
+	uint32_t   *rows = malloc((list->n + 1) * sizeof(uint32_t));
+	cf_host		host;
+	cf_dict    *dict;
+	size_t		done;
+	size_t		size = 1;
+	bool		good = true;
+
+	cf_host_init(&host);
+	cf_dict_create(&host, list->kind, &dict);
+	for (done = 0; done < list->n && good; done += size / 2 + 1)
+	{
+		size_t		n;
+		size_t		j;
+
+		size = size % 500 * 2 + 1;
+		n = list->n - done < size ? list->n - done : size;
+		good = cf_dict_add_many(dict, list->keys + done, n, rows) == CF_OK;
+		for (j = 0; j < n; j++)
+			good = good && rows[j] == done + j;
+	}
+	good = good && cf_dict_count(dict) == list->n;
+	cf_dict_destroy(dict);
+	free(rows);
+	return good && host.used == 0;
+}
+
 static bool
 finds_all(const cf_dict *dict, const key_list *list, const uint32_t *rank)
 {
@@ -80,6 +110,7 @@ check_keys(const char *name, const key_list *list, cf_key absent)
 	   cf_dict_find(dict, absent) == CF_NO_ROW, "%s: create", name);
 	OK(add_all(dict, list) == CF_OK && finds_all(dict, list, NULL), "%s: add", name);
 	OK(add_all(dict, list) == CF_OK && cf_dict_count(dict) == list->n, "%s: add again", name);
+	OK(adds_many(list), "%s: add many", name);
 	OK(cf_dict_find(dict, absent) == CF_NO_ROW, "%s: absent", name);
 	OK(cf_dict_sort(dict, &rank) == CF_OK && is_sorted(dict, list), "%s: sort", name);
 	OK(finds_all(dict, list, rank), "%s: ranks", name);

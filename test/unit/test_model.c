@@ -159,14 +159,14 @@ test_start(void)
 
 	cf_host_init(&host);
 	make_model(&model, &host, true, true);
-	cf_model_start(&model, 42, 0.01f);
+	start_alone(&model, 42, 0.01f);
 	memcpy(first, cf_side_row(&model.users, 0), sizeof(first));
 	OK(fabsf(first[0]) < 0.02f && cf_side_bias(&model.users, 0) != 0.5f, "start");
 	OK(cf_side_row(&model.users, 1)[0] == 0, "cold rows stay zero");
 	OK(memcmp(first, cf_side_row(&model.items, 0), sizeof(first)) != 0, "users and items differ");
 	model.use_bias = false;
 	cf_side_row(&model.users, 0)[3] = 0;
-	cf_model_start(&model, 42, 0.01f);
+	start_alone(&model, 42, 0.01f);
 	OK(cf_side_bias(&model.users, 0) == 0 &&
 	   memcmp(first, cf_side_row(&model.users, 0), sizeof(first)) == 0, "no bias, same factors");
 	cf_model_release(&model);
