@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "server/progress.h"
 
 instr_time
@@ -50,6 +52,31 @@ NoticeSorted(const cf_ratings *ratings, double seconds)
 	ereport(PROGRESS_LEVEL,
 			(errmsg("sorted %zu ratings, %zu of them held out: %.2f s (%s)", ratings->n_rows,
 					ratings->n_valid, seconds, Rate(ratings->n_rows, seconds))));
+}
+
+/* Seconds, for people. */
+static char *
+Duration(double seconds)
+{
+	if (seconds >= 5400)
+		return psprintf("%.1f h", seconds / 3600);
+	if (seconds >= 90)
+		return psprintf("%.0f min", seconds / 60);
+	return psprintf(seconds >= 10 ? "%.0f s" : "%.1f s", seconds);
+}
+
+void
+NoticeEpoch(const cf_epoch *report, uint32 n_epochs, size_t n_train, double seconds)
+{
+	uint32		done = report->epoch + 1;
+	char	   *valid = isnan(report->valid_loss) ? "" :
+		psprintf(", valid loss %.4f", report->valid_loss);
+	char	   *left = done == n_epochs ? "" :
+		psprintf(", %s left", Duration(seconds * (n_epochs - done)));
+
+	ereport(PROGRESS_LEVEL,
+			(errmsg("epoch %u of %u: train loss %.4f%s, %.2f s (%s)%s", done, n_epochs,
+					report->train_loss, valid, seconds, Rate(n_train, seconds), left)));
 }
 
 void

@@ -435,21 +435,6 @@ JobBegin(TrainingJob *job, const ModelTables *tables, const HeadRow *current)
 	MemoryContextSwitchTo(previous);
 }
 
-static void
-NoticeEpoch(const TrainingJob *job, const cf_epoch *report, double seconds)
-{
-	if (!job->options.verbose)
-		return;
-	if (isnan(report->valid_loss))
-		ereport(NOTICE,
-				(errmsg("epoch %d of %d: train loss %.4f, %.2f s", job->n_done,
-						job->options.n_epochs, report->train_loss, seconds)));
-	else
-		ereport(NOTICE,
-				(errmsg("epoch %d of %d: train loss %.4f, valid loss %.4f, %.2f s", job->n_done,
-						job->options.n_epochs, report->train_loss, report->valid_loss, seconds)));
-}
-
 typedef struct EpochRun
 {
 	TrainingJob *job;
@@ -487,7 +472,8 @@ JobEpoch(TrainingJob *job, cf_epoch *report)
 	job->elapsed[job->n_done] = seconds;
 	job->best_epoch = (int) report->kept + 1;
 	job->n_done++;
-	NoticeEpoch(job, report, seconds);
+	if (job->options.verbose)
+		NoticeEpoch(report, (uint32) job->options.n_epochs, job->ratings->n_train, seconds);
 	return true;
 }
 
