@@ -19,6 +19,8 @@
 #define MOST_PARTS		64
 #define LEAST_TILE		1024	/* ratings, on average: less is not worth a task */
 #define CACHE_LINE		64
+#define LINEAR_GROUP	4		/* where no sigmoid bounds what the ratings of a group
+								 * do to their user together */
 #define ROWS_AHEAD		16		/* item rows are fetched that far ahead */
 
 typedef struct sgd_grid
@@ -192,7 +194,7 @@ cut_grid(sgd_state *sgd, cf_pool *pool)
 
 /* ---------- strata ---------- */
 
-/* A user's next group: its items' rows and values; returns how many. */
+/* A user's next group, of at most n: its items' rows and values; returns how many. */
 static size_t
 next_group(const cf_rating *rows, size_t n, const cf_side *items, float **item_rows,
 		   float *values)
@@ -204,7 +206,7 @@ next_group(const cf_rating *rows, size_t n, const cf_side *items, float **item_r
 		item_rows[size] = cf_side_row(items, rows[size].item);
 		values[size] = rows[size].value;
 		size++;
-	} while (size < n && size < CF_SGD_GROUP && rows[size].user == rows[0].user);
+	} while (size < n && rows[size].user == rows[0].user);
 	return size;
 }
 
@@ -239,13 +241,15 @@ run_tile(void *context, size_t index, uint32_t thread)
 	cf_sgd_step step = sgd->step;
 	float	   *item_rows[CF_SGD_GROUP];
 	float		values[CF_SGD_GROUP] = {0};
+	const size_t most = step.use_range ? CF_SGD_GROUP : LINEAR_GROUP;
 	double		sum = 0.0;
 	size_t		done = 0;
 
 	(void) thread;
 	while (done < n)
 	{
-		size_t		size = next_group(rows + done, n - done, &model->items, item_rows, values);
+		size_t		size = next_group(rows + done, n - done < most ? n - done : most, &model->items,
+									  item_rows, values);
 
 		if (done + ROWS_AHEAD + size <= n)
 			fetch_ahead(rows + done + ROWS_AHEAD, size, &model->items);

@@ -20,8 +20,9 @@
  * fast.
  *
  * Ratings of one user that follow one another are taken in groups of up to
- * CF_SGD_GROUP, whose slopes are all taken before any row moves: a small
- * mini-batch, whose dot products do not wait for one another.
+ * CF_SGD_GROUP (fewer without a range), whose slopes are all taken before any
+ * row moves: a small mini-batch, whose dot products do not wait for one
+ * another.
  *
  * The grid (Gemulla et al.: "Large-scale matrix factorization with
  * distributed stochastic gradient descent", KDD 2011; Zhuang et al.: LIBMF,

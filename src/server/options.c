@@ -904,7 +904,7 @@ OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings)
 	size_t		batch_size = options->batch_size;
 
 	Assert(options->settled);
-	if (batch_size == 0)
+	if (batch_size == 0 && IsKnown(OptionNamed("batch_size"), options->solver_used))
 		batch_size = cf_default_batch_size(ratings->n_train);
 	settings.n_factors = options->n_factors;
 	settings.n_epochs = options->n_epochs;

@@ -177,7 +177,7 @@ DescribeSettings(TrainingJob *job)
 		HeadSet(row, HEAD_N_FACTORS, Int32GetDatum((int32) settings->n_factors));
 	HeadSet(row, HEAD_N_EPOCHS, Int32GetDatum((int32) settings->n_epochs));
 	HeadSet(row, HEAD_USE_BIAS, BoolGetDatum(settings->use_bias));
-	if (solver->step != NULL)
+	if (settings->batch_size > 0)
 		HeadSet(row, HEAD_BATCH_SIZE, Int32GetDatum((int32) settings->batch_size));
 	if (job->settings.use_range)
 	{
