@@ -21,7 +21,7 @@
 #define CACHE_LINE		64
 #define LINEAR_GROUP	4		/* where no sigmoid bounds what the ratings of a group
 								 * do to their user together */
-#define ROWS_AHEAD		16		/* item rows are fetched that far ahead */
+#define ROWS_AHEAD		32	/* item rows are fetched that far ahead */
 
 typedef struct sgd_grid
 {
