@@ -321,8 +321,8 @@ EndReceiver(DestReceiver *self)
 }
 
 /*
- * The rows go straight from the executor to the consumer, which is as fast
- * again as to fetch copies of a thousand at a time.
+ * The rows go straight from the executor to the consumer: a fetch would copy
+ * each of them, for it to be taken apart again.
  */
 static void
 ScanInto(SourceReceiver *receiver)
