@@ -33,6 +33,7 @@
 #define KEYS_AT_ONCE	65536	/* between two polls */
 #define SHORT_RUN		16		/* sorted by insertion */
 #define LENGTH_BYTES	sizeof(uint32_t)
+#define CLEAR_AT_ONCE	((size_t) 16 << 20)
 #define KEYS_AHEAD		64		/* whose places are fetched before they are looked at */
 
 /* A slot of the hash table of byte strings. */
@@ -311,15 +312,35 @@ stop_is_due(cf_host *host, uint64_t done)
 	return done % KEYS_AT_ONCE == KEYS_AT_ONCE - 1 && cf_should_stop(host);
 }
 
+/* An array of n elements, every bit of it set, which is to say empty. */
+static void *
+alloc_empty(cf_host *host, uint64_t n, size_t size)
+{
+	char	   *array = cf_alloc(host, n, size);
+	size_t		bytes = cf_size_mul(n, size);
+	size_t		done;
+
+	for (done = 0; array != NULL && done < bytes; done += CLEAR_AT_ONCE)
+	{
+		if (done > 0 && cf_should_stop(host))
+		{
+			cf_free(host, array);
+			host->failure = CF_STOPPED;
+			return NULL;
+		}
+		memset(array + done, 0xFF, bytes - done < CLEAR_AT_ONCE ? bytes - done : CLEAR_AT_ONCE);
+	}
+	return array;
+}
+
 static cf_status
 rebuild_slots(cf_dict *dict, uint64_t n_slots)
 {
-	uint32_t   *slots = cf_alloc(dict->host, n_slots, sizeof(uint32_t));
+	uint32_t   *slots = alloc_empty(dict->host, n_slots, sizeof(uint32_t));
 	uint32_t	row;
 
 	if (slots == NULL)
 		return dict->host->failure;
-	memset(slots, 0xFF, n_slots * sizeof(uint32_t));
 	for (row = 0; row < dict->count; row++)
 	{
 		uint64_t	at = integer_slot_hash(dict->numbers[row]) & (n_slots - 1);
@@ -354,12 +375,11 @@ place_tagged(tagged_slot *slots, uint64_t n_slots, tagged_slot slot)
 static cf_status
 rebuild_tagged(cf_dict *dict, uint64_t n_slots)
 {
-	tagged_slot *slots = cf_alloc(dict->host, n_slots, sizeof(tagged_slot));
+	tagged_slot *slots = alloc_empty(dict->host, n_slots, sizeof(tagged_slot));
 	uint64_t	at;
 
 	if (slots == NULL)
 		return dict->host->failure;
-	memset(slots, 0xFF, n_slots * sizeof(tagged_slot));
 	for (at = 0; at < dict->n_slots; at++)
 	{
 		if (dict->tagged[at].row != CF_NO_ROW)
@@ -395,12 +415,11 @@ dense_limit(uint64_t count)
 static cf_status
 rebuild_dense(cf_dict *dict, int64_t base, uint64_t n)
 {
-	uint32_t   *dense = cf_alloc(dict->host, n, sizeof(uint32_t));
+	uint32_t   *dense = alloc_empty(dict->host, n, sizeof(uint32_t));
 	uint32_t	row;
 
 	if (dense == NULL)
 		return dict->host->failure;
-	memset(dense, 0xFF, n * sizeof(uint32_t));
 	for (row = 0; row < dict->count; row++)
 	{
 		dense[span(base, dict->numbers[row])] = row;
@@ -695,7 +714,7 @@ cf_dict_destroy(cf_dict *dict)
 
 /* ---------- sorting ---------- */
 
-/* How many bytes all keys begin with alike. */
+/* How many bytes all keys begin with alike; less when the host says stop. */
 static uint32_t
 common_prefix(const cf_dict *dict)
 {
@@ -712,6 +731,8 @@ common_prefix(const cf_dict *dict)
 			   ((const char *) key.bytes)[j] == ((const char *) first.bytes)[j])
 			j++;
 		common = j;
+		if (stop_is_due(dict->host, row))
+			return 0;
 	}
 	return common;
 }
@@ -848,12 +869,11 @@ static cf_status
 retag(cf_dict *dict)
 {
 	uint64_t	n_slots = slots_for(dict->count);
-	tagged_slot *slots = cf_alloc(dict->host, n_slots, sizeof(tagged_slot));
+	tagged_slot *slots = alloc_empty(dict->host, n_slots, sizeof(tagged_slot));
 	uint32_t	row;
 
 	if (slots == NULL)
 		return dict->host->failure;
-	memset(slots, 0xFF, n_slots * sizeof(tagged_slot));
 	dict->tagged = slots;
 	dict->n_slots = n_slots;
 	for (row = 0; row < dict->count; row++)

@@ -15,7 +15,9 @@
 
 #include "cf_host.h"
 
+#ifndef CF_MAX_ROWS				/* a test lowers it */
 #define CF_MAX_ROWS		INT32_MAX	/* users or items of one model */
+#endif
 #define CF_NO_ROW		UINT32_MAX	/* "not in the dictionary" */
 
 typedef enum cf_key_kind

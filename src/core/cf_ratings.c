@@ -15,6 +15,7 @@
 #define FIRST_ROWS		1024
 #define ROWS_AT_ONCE	65536	/* between two polls */
 #define ADDED_AT_ONCE	256
+#define ENTRIES_AHEAD	24		/* rows whose keys are asked for early */
 #define FEW_ROWS		((size_t) 1 << 20)
 #define SWAPS_AHEAD		64		/* drawn and prefetched before they are done */
 
@@ -307,18 +308,19 @@ cf_ratings_sort(cf_host *host, cf_rating *rows, size_t n)
 
 /* ---------- freezing ---------- */
 
-/*
- * What gives a row its final numbers and its side: for each key its number in
- * key order and, by that, its hash.
- */
+/* A key's number in key order, and its hash: by the number it had before. */
+typedef struct key_entry
+{
+	uint64_t	hash;
+	uint32_t	rank;
+} key_entry;
+
+/* What gives a row its final numbers and its side. */
 typedef struct numbering
 {
 	cf_ratings *ratings;
-	cf_pool    *pool;			/* may be NULL */
-	uint32_t   *user_rank;
-	uint32_t   *item_rank;
-	uint64_t   *user_hashes;
-	uint64_t   *item_hashes;
+	key_entry  *users;
+	key_entry  *items;
 	uint64_t	threshold;
 	uint32_t	valid_mark;		/* in the user's number */
 } numbering;
@@ -337,39 +339,48 @@ mark_above(uint32_t n_users)
 	return mark;
 }
 
-/* A task: a block of rows. */
+static inline void
+number_row(const numbering *self, cf_rating *row)
+{
+	key_entry	user = self->users[row->user];
+	key_entry	item = self->items[row->item];
+
+	row->user = pair_hash(user.hash, item.hash) < self->threshold ?
+		user.rank | self->valid_mark : user.rank;
+	row->item = item.rank;
+}
+
+/* A task: a block of rows, whose entries are all over the memory. */
 static void
 number_block(void *context, size_t block, uint32_t thread)
 {
 	const numbering *self = context;
-	const cf_ratings *ratings = self->ratings;
 	size_t		start = block * ROWS_AT_ONCE;
-	size_t		end = ratings->n_rows - start < ROWS_AT_ONCE ? ratings->n_rows : start + ROWS_AT_ONCE;
+	size_t		left = self->ratings->n_rows - start;
+	cf_rating  *rows = self->ratings->rows + start;
+	size_t		n = left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE;
 	size_t		j;
 
 	(void) thread;
-	for (j = start; j < end; j++)
+	for (j = 0; j < n; j++)
 	{
-		cf_rating  *row = &ratings->rows[j];
-		uint32_t	user = self->user_rank[row->user];
-		uint32_t	item = self->item_rank[row->item];
-
-		row->user = pair_hash(self->user_hashes[user], self->item_hashes[item]) < self->threshold ?
-			user | self->valid_mark : user;
-		row->item = item;
+		if (j + ENTRIES_AHEAD < n)
+		{
+			__builtin_prefetch(&self->users[rows[j + ENTRIES_AHEAD].user]);
+			__builtin_prefetch(&self->items[rows[j + ENTRIES_AHEAD].item]);
+		}
+		number_row(self, &rows[j]);
 	}
 }
 
 static cf_status
-number_rows(numbering *self)
+number_rows(numbering *self, cf_pool *pool)
 {
-	size_t		n_blocks = self->ratings->n_rows / ROWS_AT_ONCE + 1;
+	size_t		n_blocks = (self->ratings->n_rows - 1) / ROWS_AT_ONCE + 1;
 	size_t		block;
 
-	if (self->ratings->n_rows % ROWS_AT_ONCE == 0)
-		n_blocks--;
-	if (self->pool != NULL)
-		return cf_pool_run(self->pool, number_block, self, n_blocks);
+	if (pool != NULL)
+		return cf_pool_run(pool, number_block, self, n_blocks);
 	for (block = 0; block < n_blocks; block++)
 	{
 		if (cf_should_stop(self->ratings->host))
@@ -379,25 +390,48 @@ number_rows(numbering *self)
 	return CF_OK;
 }
 
+/* Sort a dictionary; "*entries" is to be given to cf_free, whatever comes back. */
+static cf_status
+order_dict(cf_host *host, cf_dict *dict,
+		   uint64_t (*hash) (cf_key_kind kind, cf_key key, uint64_t seed), uint64_t seed,
+		   key_entry **entries)
+{
+	uint32_t	n = cf_dict_count(dict);
+	uint32_t   *ranks;
+	uint32_t	row;
+	cf_status	status = cf_dict_sort(dict, &ranks);
+
+	if (status != CF_OK)
+		return status;
+	*entries = cf_alloc(host, n, sizeof(key_entry));
+	if (*entries == NULL)
+		status = host->failure;
+	for (row = 0; row < n && status == CF_OK; row++)
+	{
+		(*entries)[row].rank = ranks[row];
+		(*entries)[row].hash = hash(cf_dict_kind(dict), cf_dict_key(dict, ranks[row]), seed);
+		if (stop_is_due(host, row))
+			status = CF_STOPPED;
+	}
+	cf_free(host, ranks);
+	return status;
+}
+
 /* Sort both dictionaries, give the rows their new numbers, and mark a part. */
 static cf_status
 order_keys(cf_ratings *ratings, cf_pool *pool, uint64_t seed, double valid_part)
 {
-	numbering	self = {ratings, pool, NULL, NULL, NULL, NULL, valid_threshold(valid_part), 0};
+	numbering	self = {ratings, NULL, NULL, valid_threshold(valid_part), 0};
 	cf_host    *host = ratings->host;
-	cf_status	status = cf_dict_sort(ratings->users, &self.user_rank);
+	cf_status	status = order_dict(host, ratings->users, user_hash, seed, &self.users);
 
 	if (status == CF_OK)
-		status = cf_dict_sort(ratings->items, &self.item_rank);
-	if (status == CF_OK)
-		status = make_hashes(ratings, seed, &self.user_hashes, &self.item_hashes);
+		status = order_dict(host, ratings->items, item_hash, seed, &self.items);
 	self.valid_mark = mark_above(cf_dict_count(ratings->users));
 	if (status == CF_OK)
-		status = number_rows(&self);
-	cf_free(host, self.user_hashes);
-	cf_free(host, self.item_hashes);
-	cf_free(host, self.user_rank);
-	cf_free(host, self.item_rank);
+		status = number_rows(&self, pool);
+	cf_free(host, self.users);
+	cf_free(host, self.items);
 	return status;
 }
 

@@ -22,7 +22,7 @@
 #define SHORT_RANGE		24		/* sorted by insertion */
 #define SCRATCH_ROWS	32768	/* two arrays of 8 bytes a row: a second cache */
 #define ROWS_AT_ONCE	65536	/* between two polls */
-#define MAX_BUCKET_BITS	11
+#define MAX_BUCKET_BITS	8		/* places to write at that the TLB has entries for */
 #define MAX_BUCKETS		(1 << MAX_BUCKET_BITS)
 #define DIGIT_BITS		9
 #define MAX_DIGITS		4		/* of 32 bits */

@@ -50,35 +50,37 @@ extern KeyType KeyTypeOfArgument(const char *argument, Oid type, int32 typmod, O
 /* Is a key of the type's family within the type's range? */
 extern bool KeyFits(const KeyType *key_type, cf_key key);
 
+/* A value of an integer type. */
+static inline int64
+IntegerFromDatum(Oid type, Datum value)
+{
+	return type == INT8OID ? DatumGetInt64(value) :
+		type == INT4OID ? DatumGetInt32(value) : DatumGetInt16(value);
+}
+
 /* The core's key for a value of exactly this type; text points into it. */
 static inline cf_key
 KeyFromDatum(Oid type, Datum value)
 {
 	cf_key		key = {0};
+	text	   *string;
 
 	switch (type)
 	{
 		case INT2OID:
-			key.number = DatumGetInt16(value);
-			break;
 		case INT4OID:
-			key.number = DatumGetInt32(value);
-			break;
 		case INT8OID:
-			key.number = DatumGetInt64(value);
+			key.number = IntegerFromDatum(type, value);
 			break;
 		case UUIDOID:
 			key.bytes = DatumGetUUIDP(value)->data;
 			key.length = UUID_LEN;
 			break;
 		default:
-			{
-				text	   *string = DatumGetTextPP(value);
-
-				key.bytes = VARDATA_ANY(string);
-				key.length = VARSIZE_ANY_EXHDR(string);
-				break;
-			}
+			string = DatumGetTextPP(value);
+			key.bytes = VARDATA_ANY(string);
+			key.length = VARSIZE_ANY_EXHDR(string);
+			break;
 	}
 	return key;
 }

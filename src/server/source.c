@@ -52,6 +52,18 @@ typedef struct SourceReceiver
 	MemoryContext per_row;		/* what reading a compressed id leaves */
 } SourceReceiver;
 
+/* Ratings on their way to the builder. */
+typedef struct RatingsBatch
+{
+	RatingsBuilder builder;
+	size_t		n;
+	size_t		n_bytes;
+	cf_key		users[BATCH_ROWS];
+	cf_key		items[BATCH_ROWS];
+	float4		values[BATCH_ROWS];
+	char		bytes[BATCH_BYTES];
+} RatingsBatch;
+
 /* Type, typmod and collation of a column; an error where there is none. */
 static void
 LookUpColumn(const Source *source, const char *column, Oid *type, int32 *typmod, Oid *collation)
@@ -309,11 +321,27 @@ EndReceiver(DestReceiver *self)
 }
 
 /*
- * The rows go straight from the executor to the consumer, which is as fast
- * again as to fetch copies of a thousand at a time.
+ * The rows go straight from the executor to the consumer: a fetch would copy
+ * each of them, for it to be taken apart again.
  */
-void
-SourceScan(const Source *source, SourceUse use, RatingConsumer consume, void *context)
+static void
+ScanInto(SourceReceiver *receiver)
+{
+	const Source *source = receiver->source;
+	Portal		portal;
+
+	receiver->per_row = AllocSetContextCreate(CurrentMemoryContext, "collab rating",
+											  ALLOCSET_DEFAULT_SIZES);
+	portal = SPI_cursor_open_with_args(NULL, SourceQuery(source), 0, NULL, NULL,
+									   NULL, source->read_only, 0);
+	CheckColumns(source, portal->tupDesc);
+	(void) PortalRunFetch(portal, FETCH_FORWARD, FETCH_ALL, &receiver->pub);
+	SPI_cursor_close(portal);
+	MemoryContextDelete(receiver->per_row);
+}
+
+static SourceReceiver
+MakeReceiver(const Source *source, SourceUse use, RatingConsumer consume, void *context)
 {
 	SourceReceiver receiver = {
 		.pub = {.receiveSlot = ReceiveRow, .rStartup = StartReceiver, .rShutdown = EndReceiver,
@@ -324,16 +352,15 @@ SourceScan(const Source *source, SourceUse use, RatingConsumer consume, void *co
 		.context = context
 	};
 
-	Portal		portal;
+	return receiver;
+}
 
-	receiver.per_row = AllocSetContextCreate(CurrentMemoryContext, "collab rating",
-											 ALLOCSET_DEFAULT_SIZES);
-	portal = SPI_cursor_open_with_args(NULL, SourceQuery(source), 0, NULL, NULL,
-									   NULL, source->read_only, 0);
-	CheckColumns(source, portal->tupDesc);
-	(void) PortalRunFetch(portal, FETCH_FORWARD, FETCH_ALL, &receiver.pub);
-	SPI_cursor_close(portal);
-	MemoryContextDelete(receiver.per_row);
+void
+SourceScan(const Source *source, SourceUse use, RatingConsumer consume, void *context)
+{
+	SourceReceiver receiver = MakeReceiver(source, use, consume, context);
+
+	ScanInto(&receiver);
 }
 
 /* The ratings that statistics say a table has, of which the reader sees all; else 0. */
@@ -389,18 +416,6 @@ AddRating(void *context, cf_key user, cf_key item, float4 rating, bool rated)
 		SkipRating(builder, user, item);
 }
 
-/* Ratings on their way to the builder. */
-typedef struct RatingsBatch
-{
-	RatingsBuilder builder;
-	size_t		n;
-	size_t		n_bytes;
-	cf_key		users[BATCH_ROWS];
-	cf_key		items[BATCH_ROWS];
-	float4		values[BATCH_ROWS];
-	char		bytes[BATCH_BYTES];
-} RatingsBatch;
-
 static void
 FlushBatch(RatingsBatch *batch)
 {
@@ -441,16 +456,44 @@ BatchRating(void *context, cf_key user, cf_key item, float4 rating, bool rated)
 	batch->values[batch->n++] = rating;
 }
 
+/* The row of a receiver for BatchRating, by the shortest way where the ids are integers. */
+static bool
+ReceiveIntegers(TupleTableSlot *slot, DestReceiver *self)
+{
+	SourceReceiver *receiver = (SourceReceiver *) self;
+	const Source *source = receiver->source;
+	RatingsBatch *batch = receiver->context;
+	const Datum *values = slot->tts_values;
+	const bool *nulls = slot->tts_isnull;
+	float8		rating;
+
+	slot_getallattrs(slot);
+	if (nulls[SOURCE_USER] || nulls[SOURCE_ITEM] || nulls[SOURCE_RATING])
+	{
+		ConsumeRow(source, receiver->use, values, nulls, receiver->consume, receiver->context);
+		return true;
+	}
+	if (batch->n == BATCH_ROWS)
+		FlushBatch(batch);
+	batch->users[batch->n].number = IntegerFromDatum(source->user_key.type, values[SOURCE_USER]);
+	batch->items[batch->n].number = IntegerFromDatum(source->item_key.type, values[SOURCE_ITEM]);
+	rating = RatingFromDatum(source->rating_type, values[SOURCE_RATING]);
+	CheckRating(source, batch->users[batch->n], batch->items[batch->n], rating);
+	batch->values[batch->n++] = (float4) rating;
+	return true;
+}
+
 uint64
 SourceRead(const Source *source, cf_host *host, cf_ratings *ratings)
 {
-	RatingsBatch *batch = palloc(sizeof(RatingsBatch));
+	RatingsBatch *batch = palloc0(sizeof(RatingsBatch));
+	SourceReceiver receiver = MakeReceiver(source, SOURCE_RATINGS, BatchRating, batch);
 	uint64		skipped;
 
 	batch->builder = (RatingsBuilder) {.host = host, .ratings = ratings};
-	batch->n = 0;
-	batch->n_bytes = 0;
-	SourceScan(source, SOURCE_RATINGS, BatchRating, batch);
+	if (source->user_key.kind == CF_KEY_INTEGER && source->item_key.kind == CF_KEY_INTEGER)
+		receiver.pub.receiveSlot = ReceiveIntegers;
+	ScanInto(&receiver);
 	FlushBatch(batch);
 	skipped = batch->builder.skipped;
 	pfree(batch);
