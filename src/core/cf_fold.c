@@ -256,9 +256,9 @@ target(const fold *f, size_t j)
 {
 	double		value = f->values[j];
 
-	if (f->model->use_range && value < f->model->low)
+	if (f->model->link != CF_LINK_NONE && value < f->model->low)
 		return f->model->low;
-	if (f->model->use_range && value > f->model->high)
+	if (f->model->link != CF_LINK_NONE && value > f->model->high)
 		return f->model->high;
 	return value;
 }
@@ -330,7 +330,7 @@ differentiate(fold *f)
 		double		rating = cf_model_rating(model, f->logits[j]);
 		double		span = (double) model->high - model->low;
 
-		f->steepness[j] = !model->use_range ? 1.0f :
+		f->steepness[j] = model->link == CF_LINK_NONE ? 1.0f :
 			(float) ((rating - model->low) * (model->high - rating) / span);
 		f->errors[j] = f->steepness[j] * (float) (target(f, j) - rating);
 	}
@@ -427,7 +427,7 @@ static double
 tolerance(const fold *f, double slope, double first_slope)
 {
 	/* a straight way ends with one step; on a curved one exactness is wasted at first */
-	if (!f->model->use_range)
+	if (f->model->link == CF_LINK_NONE)
 		return TIGHT;
 	return fmax(TIGHT, fmin(LOOSE, sqrt(slope / first_slope)));
 }

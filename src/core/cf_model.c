@@ -34,9 +34,9 @@ cf_prior_memory(uint32_t n_factors)
 {
 	size_t		width = (size_t) n_factors + 1;
 
-	return cf_size_add(cf_block_memory(width, (width + 1) * sizeof(double)) +
-					   cf_block_memory(0, 0),
-					   cf_block_memory(cf_stride(n_factors), sizeof(float)));
+	return cf_block_memory(width, sizeof(double)) +
+		cf_block_memory(width, width * sizeof(double)) +
+		cf_block_memory(cf_stride(n_factors), sizeof(float));
 }
 
 size_t

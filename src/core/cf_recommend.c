@@ -133,7 +133,7 @@ logit_floor(const cf_model *model, float rating)
 	double		share;
 	double		logit;
 
-	if (!model->use_range)
+	if (model->link == CF_LINK_NONE)
 		return rating;
 	share = ((double) rating - model->low) / span - 8.0 * FLT_EPSILON * (1.0 + scale / span);
 	if (!(share > 0.0))

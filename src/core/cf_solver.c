@@ -94,7 +94,7 @@ static void
 set_model(cf_model *model, const cf_settings *settings, const cf_ratings *ratings)
 {
 	model->use_bias = settings->use_bias;
-	model->use_range = settings->use_range;
+	model->link = settings->use_range ? CF_LINK_SIGMOID : CF_LINK_NONE;
 	model->low = settings->low;
 	model->high = settings->high;
 	model->mean_rating = ratings->mean;

@@ -59,7 +59,7 @@ MeanRatingLogit(const cf_model *model)
 {
 	double		share = (model->mean_rating - model->low) / ((double) model->high - model->low);
 
-	if (!model->use_range)
+	if (model->link == CF_LINK_NONE)
 		return model->mean_rating;
 	return log(Max(share, 0) / Max(1 - share, 0));
 }

@@ -65,7 +65,7 @@ SetRange(cf_model *model, ArrayType *array)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("y_range must be two finite numbers, the lower one first"),
 				 errhint("Give NULL for no range.")));
-	model->use_range = true;
+	model->link = CF_LINK_SIGMOID;
 	model->low = ends[0];
 	model->high = ends[1];
 }

@@ -64,7 +64,7 @@ ModelFromHead(const HeadRow *row, const char *name, cf_host *host, cf_model *mod
 {
 	cf_model_init(model, host);
 	model->use_bias = HeadBool(row, HEAD_USE_BIAS, true) && !HeadHasNet(row);
-	model->use_range = HeadRange(row, &model->low, &model->high);
+	model->link = HeadRange(row, &model->low, &model->high) ? CF_LINK_SIGMOID : CF_LINK_NONE;
 	model->mean_rating = HeadFloat8(row, HEAD_MEAN_RATING, 0);
 	model->users.mean_bias = HeadFloat8(row, HEAD_MEAN_USER_BIAS, 0);
 	model->items.mean_bias = HeadFloat8(row, HEAD_MEAN_ITEM_BIAS, 0);

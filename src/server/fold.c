@@ -130,7 +130,7 @@ ConsumeRating(void *context, cf_key user, cf_key item, float4 rating, bool rated
 		cf_ratings_is_valid(new->kinds[USERS], user, new->kinds[ITEMS], item,
 							new->seed, new->valid_pct))
 		return;
-	new->n_clipped += model->use_range && (rating < model->low || rating > model->high);
+	new->n_clipped += model->link != CF_LINK_NONE && (rating < model->low || rating > model->high);
 	AppendRating(new, found);
 }
 

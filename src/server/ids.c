@@ -77,7 +77,7 @@ CheckRating(const CachedModel *model, cf_key item, float4 rating)
 static float4
 ClipRating(const cf_model *model, float4 rating, uint64 *n_clipped)
 {
-	if (!model->use_range || (rating >= model->low && rating <= model->high))
+	if (model->link == CF_LINK_NONE || (rating >= model->low && rating <= model->high))
 		return rating;
 	(*n_clipped)++;
 	return rating < model->low ? model->low : model->high;
