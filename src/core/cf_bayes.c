@@ -22,6 +22,7 @@
 #define BLOCKS_WANTED	256
 #define ROW_WORK		4		/* ratings that a row costs, for each unknown */
 #define ROWS_AT_ONCE	65536	/* between two polls */
+#define MEASURED		((size_t) 2000000)	/* ratings, for a sweep's loss */
 #define WORK_AT_ONCE	((size_t) 1 << 23)	/* products */
 
 /* What makes a set dense enough for implicit information, and small enough. */
@@ -56,18 +57,18 @@ cf_bayes_implicit(const cf_settings *settings, uint32_t n_users, uint32_t n_item
 uint32_t
 cf_bayes_sweeps(size_t n_train)
 {
-	double		sweeps;
+	size_t		sweeps;
 
 	if (n_train <= FULL_RATINGS)
 		return FULL_SWEEPS;
-	sweeps = FULL_SWEEPS * sqrt((double) FULL_RATINGS / (double) n_train);
+	sweeps = FULL_SWEEPS * FULL_RATINGS / n_train;
 	return sweeps < LEAST_SWEEPS ? LEAST_SWEEPS : (uint32_t) sweeps;
 }
 
 uint32_t
 cf_bayes_burn_in(uint32_t n_sweeps)
 {
-	return n_sweeps < 40 ? n_sweeps / 4 : 10;
+	return n_sweeps < 30 ? n_sweeps / 3 : 10;
 }
 
 /* ---------- memory ---------- */
@@ -225,8 +226,8 @@ bayes_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, si
 	bytes = cf_size_add(bytes, 2 * cf_prior_memory(settings->n_factors));
 	bytes = cf_size_add(bytes, cf_draws_memory(n_users, settings->n_factors, settings->keep_draws));
 	bytes = cf_size_add(bytes, cf_draws_memory(n_items, settings->n_factors, settings->keep_draws));
-
-	/* the intervals' calibration comes when the tables of the link are still there */
+	if (settings->keep_draws > 0)
+		bytes = cf_size_add(bytes, cf_interval_memory());
 	return bytes;
 }
 
@@ -791,11 +792,21 @@ draw_noise(cf_chain *chain, double squares)
 		chain->count;
 }
 
+/* Which blocks of users are measured: the first, and how far it is to the next. */
+typedef struct measure_task
+{
+	const cf_chain *chain;
+	size_t		first;
+	size_t		step;
+} measure_task;
+
 /* Task: squared errors of what is served, over the ratings of a block of users. */
 static void
-measure_block(void *context, size_t index, uint32_t thread)
+measure_block(void *context, size_t number, uint32_t thread)
 {
-	const cf_chain *chain = context;
+	const measure_task *task = context;
+	const cf_chain *chain = task->chain;
+	const size_t index = task->first + number * task->step;
 	const cf_model *model = chain->model;
 	const cf_chain_side *users = &chain->sides[0];
 	const cf_rating *rating = chain->ratings->rows + users->starts[users->blocks[index]];
@@ -814,6 +825,34 @@ measure_block(void *context, size_t index, uint32_t thread)
 		sum += error * error;
 	}
 	users->sums[index] = sum;
+}
+
+/*
+ * Mean squared error of what is served: of a large set some blocks' in turn,
+ * but all of it after the last sweep.
+ */
+static cf_status
+measure(const cf_chain *chain, double *loss)
+{
+	const cf_chain_side *users = &chain->sides[0];
+	measure_task task = {chain, 0, chain->n_train / MEASURED + 1};
+	cf_status	status;
+	double		sum = 0.0;
+	size_t		n = 0;
+	size_t		j;
+
+	if (task.step > users->n_blocks || chain->sweep == chain->n_sweeps)
+		task.step = 1;
+	task.first = chain->sweep % task.step;
+	status = cf_pool_run(chain->pool, measure_block, &task,
+						 (users->n_blocks - task.first + task.step - 1) / task.step);
+	for (j = task.first; j < users->n_blocks; j += task.step)
+	{
+		sum += users->sums[j];
+		n += users->starts[users->blocks[j + 1]] - users->starts[users->blocks[j]];
+	}
+	*loss = n > 0 ? sum / (double) n : 0.0;
+	return status;
 }
 
 /* Which draw this sweep's is, so that they are spread evenly over those after burn-in. */
@@ -879,8 +918,7 @@ bayes_epoch(void *state, cf_pool *pool, double *loss)
 	if (status != CF_OK)
 		return status;
 	draw_noise(chain, squares);
-	status = cf_pool_run(pool, measure_block, chain, users->n_blocks);
-	*loss = add_up(users) / (double) chain->n_train;
+	status = measure(chain, loss);
 	return status == CF_OK ? calibrate(chain) : status;
 }
 

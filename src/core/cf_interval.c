@@ -323,3 +323,9 @@ cf_interval_calibrate(cf_model *model, cf_host *host, const cf_rating *rows, siz
 	cf_free(host, errors);
 	return status;
 }
+
+size_t
+cf_interval_memory(void)
+{
+	return cf_block_memory(MOST_RATINGS, sizeof(float));
+}

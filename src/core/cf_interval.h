@@ -37,6 +37,9 @@ extern cf_status cf_interval_predict(const cf_model *model, cf_host *host, uint3
 extern cf_status cf_interval_calibrate(cf_model *model, cf_host *host, const cf_rating *rows,
 									   size_t n);
 
+/* Bytes that calibrating takes, at the most. */
+extern size_t cf_interval_memory(void);
+
 /* The normal distribution's quantile for 0 < p < 1, to nine digits. */
 extern double cf_normal_quantile(double p);
 
