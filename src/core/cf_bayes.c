@@ -7,7 +7,6 @@
  * reads the training's own array, which is sorted by user, and the items'
  * side a copy by item of 8 bytes each.
  */
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -15,6 +14,7 @@
 #include "cf_interval.h"
 
 #define START_SHARE		0.16	/* of the variance, that the start explains */
+#define MOST_DEVIATION	1e18	/* of ratings: its square is a float */
 #define FIRST_ALPHA		2.0
 #define WEIGHT_SHAPE	20.0	/* nu: how much alike users' noise is */
 #define BLOCK_LEAST		2048	/* work of a block, in ratings */
@@ -223,7 +223,8 @@ bayes_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, si
 	make_plan(&p, &chain, &by_item, n_threads);
 	for (j = 0; j < p.n; j++)
 		bytes = cf_size_add(bytes, cf_block_memory(p.entries[j].count, p.entries[j].size));
-	bytes = cf_size_add(bytes, 2 * cf_prior_memory(settings->n_factors));
+	bytes = cf_size_add(bytes, (settings->keep_best ? 4 : 2) *
+						cf_prior_memory(settings->n_factors));
 	bytes = cf_size_add(bytes, cf_draws_memory(n_users, settings->n_factors, settings->keep_draws));
 	bytes = cf_size_add(bytes, cf_draws_memory(n_items, settings->n_factors, settings->keep_draws));
 	if (settings->keep_draws > 0)
@@ -285,7 +286,7 @@ measure_ratings(cf_chain *chain, float *low, float *high)
 	}
 	chain->rating_mean = mean;
 	chain->deviation = sqrt(sum / (double) chain->n_train);
-	if (!isfinite(chain->deviation) || chain->deviation > FLT_MAX / 1e8)
+	if (!(chain->deviation < MOST_DEVIATION))
 		return CF_TOO_LARGE;
 
 	/* what is constant but for rounding has no scale of its own */

@@ -19,6 +19,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "cf_bayes.h"
 #include "cf_fold.h"
 
 #define MAX_STEPS		50
@@ -510,9 +511,12 @@ cf_fold_in(const cf_model *model, cf_host *host, const cf_side *fixed, const cf_
 {
 	fold		f = {.model = model, .host = host, .fixed = fixed, .prior = prior,
 	.rows = rows, .values = values, .n = n, .k = fixed->n_factors};
+	const cf_side *own = fixed == &model->users ? &model->items : &model->users;
 	float	   *block;
 	cf_status	status;
 
+	if (own->prior.row != NULL)
+		return cf_bayes_fold(model, host, fixed, own, rows, values, n, out);
 	f.width = f.k + 1;
 	f.at_once = FLOATS_AT_ONCE / f.width;
 	memset(out, 0, f.width * sizeof(float));

@@ -380,14 +380,6 @@ cf_model_copy(cf_model *to, const cf_model *from)
 	return status;
 }
 
-static inline float
-clip(const cf_model *model, float rating)
-{
-	if (rating < model->low)
-		return model->low;
-	return rating > model->high ? model->high : rating;
-}
-
 float
 cf_model_rating(const cf_model *model, float logit)
 {
@@ -396,7 +388,7 @@ cf_model_rating(const cf_model *model, float logit)
 	if (model->link == CF_LINK_NONE)
 		return logit;
 	if (model->link == CF_LINK_CLIP)
-		return clip(model, (float) model->base + logit);
+		return cf_model_of_rank(model, cf_model_rank(model, logit));
 	share = 1.0f / (1.0f + expf(-logit));
 
 	/* In this form the ends are met exactly and nothing overflows. */

@@ -176,6 +176,26 @@ extern void cf_model_settle(cf_model *model);
 /* The logit's rating. */
 extern float cf_model_rating(const cf_model *model, float logit);
 
+/*
+ * What items are ranked by: the rating, but for CF_LINK_CLIP before it is kept
+ * in the range, where the best would all be tied at its end.  And the rating
+ * of what was ranked.
+ */
+static inline float
+cf_model_rank(const cf_model *model, float logit)
+{
+	return model->link == CF_LINK_CLIP ? (float) model->base + logit :
+		cf_model_rating(model, logit);
+}
+
+static inline float
+cf_model_of_rank(const cf_model *model, float rank)
+{
+	if (model->link != CF_LINK_CLIP)
+		return rank;
+	return rank < model->low ? model->low : rank > model->high ? model->high : rank;
+}
+
 /* The prediction by the ladder; CF_NO_ROW: unknown. */
 extern float cf_model_predict(const cf_model *model, uint32_t user, uint32_t item);
 

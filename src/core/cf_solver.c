@@ -85,7 +85,6 @@ cf_training_memory(const cf_solver *solver, const cf_settings *settings,
 	if (settings->keep_best)
 	{
 		bytes = cf_size_add(bytes, sides_memory(settings, n_users, n_items));
-		bytes = cf_size_add(bytes, 2 * cf_prior_memory(settings->n_factors));
 		if (solver->start != NULL)
 			bytes = cf_size_add(bytes, cf_net_memory(&settings->net));
 	}

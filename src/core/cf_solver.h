@@ -118,7 +118,7 @@ cf_item_factors(const cf_settings *settings)
  */
 #define CF_LARGE_TABLE	1000000
 
-/* "adam", "mlp", "sgd"; NULL when there is none of that name. */
+/* "adam", "mlp", "sgd", "bayes"; NULL when there is none of that name. */
 extern const cf_solver *cf_solver_named(const char *name);
 
 /* The default batch: max(64, n_train / 1250), so that the number of steps is kept. */
