@@ -733,7 +733,7 @@ test_warm(void)
 	s.n_epochs = 2;
 	s.burn_in = 1;
 	status = train(&f, &host, &s, 1, copy_rows, &first);
-	OK(status == CF_OK && f.last.train_loss < 1.1 * before,
+	OK(status == CF_OK && f.last.train_loss < 1.2 * before,
 	   "from known rows it goes on: %.3f after %.3f", f.last.train_loss, before);
 	cf_model_release(&first);
 	release(&f);
