@@ -925,6 +925,7 @@ bayes_epoch(void *state, cf_pool *pool, double *loss)
 
 const cf_solver cf_bayes = {
 	.name = "bayes",
+	.uses_pool = true,
 	.memory = bayes_memory,
 	.start_scale = bayes_start_scale,
 	.start = bayes_start,
