@@ -158,28 +158,16 @@ draw_triangle(cf_chain *chain, const cf_chain_side *side, double freedom, double
 	}
 }
 
-/* The precision T T', and its Cholesky factor; false when it has none. */
-static bool
-draw_precision(cf_chain *chain, cf_chain_side *side, const double *moments)
+/* side->precision = T T'.  Polls, as there can be a thousand columns. */
+static cf_status
+square_triangle(const cf_chain *chain, cf_chain_side *side, const double *t)
 {
 	const size_t d = chain->d;
 	const size_t stride = chain->stride;
-	double	   *k = chain->wishart;
-	double	   *t = chain->wishart + d * stride;
-	double		freedom = (double) d + side->n_rated;
 	size_t		i;
 	size_t		j;
 	size_t		c;
 
-	if (side->linked)
-		freedom += chain->sides[1 - side->number].n_rated;
-	make_scatter(chain, side, moments, k);
-	if (!chain->gram->factor(k, d, d, stride))
-		return false;
-	draw_triangle(chain, side, freedom, t);
-	for (j = 0; j < d; j += 2)
-		chain->gram->back(k, d, stride, t + j * stride,
-						  j + 1 < d ? t + (j + 1) * stride : side->shift);
 	memset(side->precision, 0, d * stride * sizeof(double));
 	for (c = 0; c < d; c++)
 	{
@@ -188,9 +176,38 @@ draw_precision(cf_chain *chain, cf_chain_side *side, const double *moments)
 		for (j = 0; j < d; j++)
 			for (i = 0; i < d; i++)
 				side->precision[j * stride + i] += column[j] * column[i];
+		if (cf_should_stop(chain->host))
+			return CF_STOPPED;
 	}
+	return CF_OK;
+}
+
+/* The precision, and its Cholesky factor. */
+static cf_status
+draw_precision(cf_chain *chain, cf_chain_side *side, const double *moments)
+{
+	const size_t d = chain->d;
+	const size_t stride = chain->stride;
+	double	   *k = chain->wishart;
+	double	   *t = chain->wishart + d * stride;
+	double		freedom = (double) d + side->n_rated;
+	cf_status	status;
+	size_t		j;
+
+	if (side->linked)
+		freedom += chain->sides[1 - side->number].n_rated;
+	make_scatter(chain, side, moments, k);
+	if (!chain->gram->factor(k, d, d, stride))
+		return CF_NOT_FINITE;
+	draw_triangle(chain, side, freedom, t);
+	for (j = 0; j < d; j += 2)
+		chain->gram->back(k, d, stride, t + j * stride,
+						  j + 1 < d ? t + (j + 1) * stride : side->shift);
+	status = square_triangle(chain, side, t);
+	if (status != CF_OK)
+		return status;
 	memcpy(side->root, side->precision, d * stride * sizeof(double));
-	return chain->gram->factor(side->root, d, d, stride);
+	return chain->gram->factor(side->root, d, d, stride) ? CF_OK : CF_NOT_FINITE;
 }
 
 /* The mean given the precision, and their product. */
@@ -309,8 +326,9 @@ cf_chain_draw_prior(cf_chain *chain, cf_chain_side *side)
 
 	if (status != CF_OK)
 		return status;
-	if (!draw_precision(chain, side, chain->moments))
-		return CF_NOT_FINITE;
+	status = draw_precision(chain, side, chain->moments);
+	if (status != CF_OK)
+		return status;
 	draw_mean(chain, side, chain->moments);
 	if (side->linked)
 		return serve_whole_prior(chain, side);
