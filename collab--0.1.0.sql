@@ -54,7 +54,14 @@ CREATE TYPE collab.model AS (
 	layers integer[],
 	batch_norm boolean,
 	stage text,						-- reading, training or writing; NULL once it has finished
-	progress real					-- of the epochs, in per cent
+	progress real,					-- of the epochs, in per cent
+	burn_in integer,				-- of solver bayes, like what follows: sweeps not averaged
+	implicit text,					-- none, items or both
+	n_draws integer,				-- kept in the embedding tables; NULL: none
+	noise double precision,			-- variance of a rating around its prediction
+	user_normal double precision[],	-- what embeddings are normal deviates of: mean and, row by
+	item_normal double precision[],	-- row, the lower triangle of the precision; current row alone
+	calibration real[]				-- of intervals, for levels of 1/25, 2/25, ...
 );
 COMMENT ON TYPE collab.model IS 'row of a model''s head table: one training (generation) of the model';
 
@@ -88,13 +95,16 @@ CREATE FUNCTION collab.train(
 	item_factors integer DEFAULT NULL,
 	batch_norm boolean DEFAULT NULL,
 	dropout double precision DEFAULT NULL,
+	burn_in integer DEFAULT NULL,
+	implicit text DEFAULT NULL,
+	keep_draws integer DEFAULT NULL,
 	keep_best boolean DEFAULT false,
 	verbose boolean DEFAULT true,
 	replace boolean DEFAULT false)
 RETURNS TABLE (epoch integer, train_loss double precision, valid_loss double precision, elapsed interval)
 AS 'MODULE_PATHNAME', 'collab_train'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 5;
-COMMENT ON FUNCTION collab.train(text, regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, text, boolean, integer[], integer, integer, boolean, double precision, boolean, boolean, boolean)
+COMMENT ON FUNCTION collab.train(text, regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, text, boolean, integer[], integer, integer, boolean, double precision, integer, text, integer, boolean, boolean, boolean)
 IS 'train a model on a ratings table and store it as tables of embeddings; returns the losses of each epoch';
 
 CREATE FUNCTION collab.lr_find(
@@ -123,6 +133,9 @@ CREATE FUNCTION collab.lr_find(
 	item_factors integer DEFAULT NULL,
 	batch_norm boolean DEFAULT NULL,
 	dropout double precision DEFAULT NULL,
+	burn_in integer DEFAULT NULL,
+	implicit text DEFAULT NULL,
+	keep_draws integer DEFAULT NULL,
 	keep_best boolean DEFAULT false,
 	verbose boolean DEFAULT true,
 	start_lr double precision DEFAULT 1e-7,
@@ -131,7 +144,7 @@ CREATE FUNCTION collab.lr_find(
 RETURNS TABLE (step integer, lr double precision, loss double precision, smoothed double precision, suggested boolean)
 AS 'MODULE_PATHNAME', 'collab_lr_find'
 LANGUAGE C STABLE PARALLEL UNSAFE COST 1000000 ROWS 100;
-COMMENT ON FUNCTION collab.lr_find(regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, text, boolean, integer[], integer, integer, boolean, double precision, boolean, boolean, double precision, double precision, integer)
+COMMENT ON FUNCTION collab.lr_find(regclass, name, name, name, integer, integer, double precision, double precision, integer, double precision, bigint, real[], boolean, double precision, double precision, double precision, double precision, double precision, text, boolean, integer[], integer, integer, boolean, double precision, integer, text, integer, boolean, boolean, double precision, double precision, integer)
 IS 'learning-rate range test: the loss of each step while the rate rises, and the rate that it suggests for lr_max';
 
 CREATE FUNCTION collab.tune(
@@ -281,6 +294,30 @@ AS 'MODULE_PATHNAME', 'collab_predict'
 LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION collab.predict(regclass, text, "any")
 IS 'predicted rating; a user id given as text is read as the model''s key type';
+
+CREATE FUNCTION collab.predict_interval(model regclass, user_id "any", item_id "any", level double precision DEFAULT 0.8, OUT lower real, OUT estimate real, OUT upper real, OUT sd real)
+AS 'MODULE_PATHNAME', 'collab_predict_interval'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION collab.predict_interval(regclass, "any", "any", double precision)
+IS 'predicted rating and the interval that holds the rating with probability "level"; for a model of solver bayes with draws';
+
+CREATE FUNCTION collab.predict_interval(model regclass, user_id text, item_id text, level double precision DEFAULT 0.8, OUT lower real, OUT estimate real, OUT upper real, OUT sd real)
+AS 'MODULE_PATHNAME', 'collab_predict_interval'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION collab.predict_interval(regclass, text, text, double precision)
+IS 'predicted rating and interval, of ids without a type';
+
+CREATE FUNCTION collab.predict_interval(model regclass, user_id "any", item_id text, level double precision DEFAULT 0.8, OUT lower real, OUT estimate real, OUT upper real, OUT sd real)
+AS 'MODULE_PATHNAME', 'collab_predict_interval'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION collab.predict_interval(regclass, "any", text, double precision)
+IS 'predicted rating and interval, of an item id without a type';
+
+CREATE FUNCTION collab.predict_interval(model regclass, user_id text, item_id "any", level double precision DEFAULT 0.8, OUT lower real, OUT estimate real, OUT upper real, OUT sd real)
+AS 'MODULE_PATHNAME', 'collab_predict_interval'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION collab.predict_interval(regclass, text, "any", double precision)
+IS 'predicted rating and interval, of a user id without a type';
 
 CREATE FUNCTION collab.score(user_bias real, user_factors real[], item_bias real, item_factors real[], y_range real[] DEFAULT NULL)
 RETURNS real

@@ -19,6 +19,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "cf_bayes.h"
 #include "cf_fold.h"
 
 #define MAX_STEPS		50
@@ -256,9 +257,9 @@ target(const fold *f, size_t j)
 {
 	double		value = f->values[j];
 
-	if (f->model->use_range && value < f->model->low)
+	if (f->model->link != CF_LINK_NONE && value < f->model->low)
 		return f->model->low;
-	if (f->model->use_range && value > f->model->high)
+	if (f->model->link != CF_LINK_NONE && value > f->model->high)
 		return f->model->high;
 	return value;
 }
@@ -330,7 +331,7 @@ differentiate(fold *f)
 		double		rating = cf_model_rating(model, f->logits[j]);
 		double		span = (double) model->high - model->low;
 
-		f->steepness[j] = !model->use_range ? 1.0f :
+		f->steepness[j] = model->link == CF_LINK_NONE ? 1.0f :
 			(float) ((rating - model->low) * (model->high - rating) / span);
 		f->errors[j] = f->steepness[j] * (float) (target(f, j) - rating);
 	}
@@ -427,7 +428,7 @@ static double
 tolerance(const fold *f, double slope, double first_slope)
 {
 	/* a straight way ends with one step; on a curved one exactness is wasted at first */
-	if (!f->model->use_range)
+	if (f->model->link == CF_LINK_NONE)
 		return TIGHT;
 	return fmax(TIGHT, fmin(LOOSE, sqrt(slope / first_slope)));
 }
@@ -510,9 +511,12 @@ cf_fold_in(const cf_model *model, cf_host *host, const cf_side *fixed, const cf_
 {
 	fold		f = {.model = model, .host = host, .fixed = fixed, .prior = prior,
 	.rows = rows, .values = values, .n = n, .k = fixed->n_factors};
+	const cf_side *own = fixed == &model->users ? &model->items : &model->users;
 	float	   *block;
 	cf_status	status;
 
+	if (own->prior.row != NULL)
+		return cf_bayes_fold(model, host, fixed, own, rows, values, n, out);
 	f.width = f.k + 1;
 	f.at_once = FLOATS_AT_ONCE / f.width;
 	memset(out, 0, f.width * sizeof(float));

@@ -24,6 +24,10 @@
  * and squared errors on the scale of the logit; a variance for each factor is
  * worth nothing, and all covariances a percent for their square of numbers.
  *
+ * A side of a Bayesian model has its own prior instead, under which x is the
+ * conditional mean, solved for exactly: cf_bayes_fold(), which takes nothing
+ * of "prior".  Values outside the range are what they are there.
+ *
  * Solved by Gauss-Newton steps, each by conjugate gradients, with a line
  * search.
  */

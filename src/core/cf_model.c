@@ -29,6 +29,24 @@ cf_side_memory(uint32_t n_rows, uint32_t n_factors)
 					   cf_block_memory(n_rows, sizeof(int64_t)));
 }
 
+size_t
+cf_prior_memory(uint32_t n_factors)
+{
+	size_t		width = (size_t) n_factors + 1;
+
+	return cf_block_memory(width, sizeof(double)) +
+		cf_block_memory(width, width * sizeof(double)) +
+		cf_block_memory(cf_stride(n_factors), sizeof(float));
+}
+
+size_t
+cf_draws_memory(uint32_t n_rows, uint32_t n_factors, uint32_t n_draws)
+{
+	if (n_draws == 0)
+		return 0;
+	return cf_block_memory(n_rows, ((size_t) n_draws * (n_factors + 1) + 1) * sizeof(float));
+}
+
 void
 cf_model_init(cf_model *model, cf_host *host)
 {
@@ -42,6 +60,10 @@ cf_side_release(cf_side *side, cf_host *host)
 {
 	cf_free(host, side->rows);
 	cf_free(host, side->n_ratings);
+	cf_free(host, side->prior.mean);
+	cf_free(host, side->prior.precision);
+	cf_free(host, side->prior.row);
+	cf_free(host, side->draws);
 	memset(side, 0, sizeof(*side));
 }
 
@@ -74,6 +96,37 @@ cf_side_create(cf_side *side, cf_host *host, uint32_t n_rows, uint32_t n_factors
 	side->n_rows = n_rows;
 	side->capacity = n_rows;
 	return CF_OK;
+}
+
+cf_status
+cf_side_add_prior(cf_side *side, cf_host *host)
+{
+	cf_side_prior *prior = &side->prior;
+	size_t		width = (size_t) side->n_factors + 1;
+
+	if ((prior->mean = cf_alloc_zero(host, width, sizeof(double))) == NULL ||
+		(prior->precision = cf_alloc_zero(host, width, width * sizeof(double))) == NULL ||
+		(prior->row = cf_alloc_zero(host, side->stride, sizeof(float))) == NULL)
+		return host->failure;
+	return CF_OK;
+}
+
+void
+cf_side_set_prior(cf_side *side)
+{
+	uint32_t	f;
+
+	for (f = 0; f <= side->n_factors; f++)
+		side->prior.row[f] = (float) side->prior.mean[f];
+	side->mean_bias = side->prior.row[side->n_factors];
+}
+
+cf_status
+cf_side_add_draws(cf_side *side, cf_host *host, uint32_t n_draws)
+{
+	side->n_draws = n_draws;
+	side->draws = cf_alloc_zero(host, side->n_rows, cf_draws_width(side) * sizeof(float));
+	return side->draws != NULL ? CF_OK : host->failure;
 }
 
 static cf_status
@@ -209,6 +262,20 @@ cf_model_start(cf_model *model, cf_pool *pool, uint64_t seed, float scale)
 	return status;
 }
 
+/* Cold rows are put where the side's prior is. */
+static void
+settle_by_prior(cf_side *side)
+{
+	uint32_t	row;
+
+	cf_side_set_prior(side);
+	for (row = 0; row < side->n_rows; row++)
+	{
+		if (side->n_ratings[row] == 0)
+			memcpy(cf_side_row(side, row), side->prior.row, side->stride * sizeof(float));
+	}
+}
+
 static void
 settle_side(cf_side *side)
 {
@@ -216,6 +283,11 @@ settle_side(cf_side *side)
 	double		count = 0.0;
 	uint32_t	row;
 
+	if (side->prior.row != NULL)
+	{
+		settle_by_prior(side);
+		return;
+	}
 	for (row = 0; row < side->n_rows; row++)
 	{
 		sum += (double) side->n_ratings[row] * cf_side_bias(side, row);
@@ -265,6 +337,18 @@ cf_model_settle(cf_model *model)
 	cf_net_prepare(model->net);
 }
 
+static void
+copy_prior(cf_side *to, const cf_side *from)
+{
+	size_t		width = (size_t) from->n_factors + 1;
+
+	if (from->prior.row == NULL)
+		return;
+	memcpy(to->prior.mean, from->prior.mean, width * sizeof(double));
+	memcpy(to->prior.precision, from->prior.precision, width * width * sizeof(double));
+	memcpy(to->prior.row, from->prior.row, from->stride * sizeof(float));
+}
+
 static cf_status
 copy_side(cf_side *to, const cf_side *from, cf_host *host)
 {
@@ -280,6 +364,7 @@ copy_side(cf_side *to, const cf_side *from, cf_host *host)
 			return CF_STOPPED;
 	}
 	to->mean_bias = from->mean_bias;
+	copy_prior(to, from);
 	return CF_OK;
 }
 
@@ -300,37 +385,34 @@ cf_model_rating(const cf_model *model, float logit)
 {
 	float		share;
 
-	if (!model->use_range)
+	if (model->link == CF_LINK_NONE)
 		return logit;
+	if (model->link == CF_LINK_CLIP)
+		return cf_model_of_rank(model, cf_model_rank(model, logit));
 	share = 1.0f / (1.0f + expf(-logit));
 
 	/* In this form the ends are met exactly and nothing overflows. */
 	return model->low * (1.0f - share) + model->high * share;
 }
 
-static bool
-is_cold(const cf_side *side, uint32_t row)
-{
-	return row >= side->n_rows || side->n_ratings[row] == 0;
-}
-
+/* What a cold row has: the prior's mean, or nothing. */
 static const float *
-row_or_null(const cf_side *side, uint32_t row)
+row_or_prior(const cf_side *side, uint32_t row)
 {
-	return is_cold(side, row) ? NULL : cf_side_row(side, row);
+	return cf_side_is_cold(side, row) ? side->prior.row : cf_side_row(side, row);
 }
 
 /* Predictions of rows[0, n), n <= CF_NET_ITEMS, which all have one user. */
 static void
 predict_run(const cf_model *model, const cf_rating *rows, size_t n, float *predictions)
 {
-	const float *user = row_or_null(&model->users, rows[0].user);
+	const float *user = row_or_prior(&model->users, rows[0].user);
 	const float *items[CF_NET_ITEMS];
 	float		part[CF_MAX_UNITS];
 	size_t		j;
 
 	for (j = 0; j < n; j++)
-		items[j] = row_or_null(&model->items, rows[j].item);
+		items[j] = row_or_prior(&model->items, rows[j].item);
 	cf_net_user_part(model->net, model->kernels, user, part);
 	cf_net_logits(model->net, model->kernels, part, items, n, predictions);
 	for (j = 0; j < n; j++)
@@ -353,8 +435,10 @@ cf_model_predict(const cf_model *model, uint32_t user, uint32_t item)
 {
 	const cf_side *users = &model->users;
 	const cf_side *items = &model->items;
-	bool		cold_user = is_cold(users, user);
-	bool		cold_item = is_cold(items, item);
+	bool		cold_user = cf_side_is_cold(users, user);
+	bool		cold_item = cf_side_is_cold(items, item);
+	const float *p = row_or_prior(users, user);
+	const float *q = row_or_prior(items, item);
 	float		logit = 0.0f;
 
 	if (model->net != NULL)
@@ -363,9 +447,8 @@ cf_model_predict(const cf_model *model, uint32_t user, uint32_t item)
 		return (float) model->mean_rating;
 	if (cold_user && cold_item)
 		return (float) model->mean_rating;
-	if (!cold_user && !cold_item)
-		logit = model->kernels->dot(cf_side_row(users, user), cf_side_row(items, item),
-									users->n_factors);
+	if (p != NULL && q != NULL)
+		logit = model->kernels->dot(p, q, users->n_factors);
 	logit += cold_user ? (float) users->mean_bias : cf_side_bias(users, user);
 	logit += cold_item ? (float) items->mean_bias : cf_side_bias(items, item);
 	return cf_model_rating(model, logit);
@@ -384,14 +467,14 @@ cf_model_slopes(const cf_model *model, const cf_rating *rows, size_t n, float sc
 		float		share = 1.0f / (1.0f + expf(-logits[j]));
 		float		error;
 
-		if (model->use_range)
+		if (model->link == CF_LINK_SIGMOID)
 		{
 			error = model->low * (1.0f - share) + model->high * share - rows[j].value;
 			logits[j] = scale * error * span * share * (1.0f - share);
 		}
 		else
 		{
-			error = logits[j] - rows[j].value;
+			error = cf_model_rating(model, logits[j]) - rows[j].value;
 			logits[j] = scale * error;
 		}
 		sum += (double) error * error;

@@ -90,6 +90,64 @@ cf_random_wrapped_normal(uint64_t seed, uint32_t stream, uint64_t row,
 }
 
 void
+cf_random_normal(uint64_t seed, uint32_t stream, uint64_t row, float *out, size_t n)
+{
+	size_t		done;
+	size_t		j;
+
+	for (done = 0; done < n; done += 4)
+	{
+		uint32_t	words[4];
+		float		normals[4];
+
+		cf_random_block(seed, stream, row, (uint32_t) (done / 4), words);
+		normal_pair(words[0], words[1], normals);
+		normal_pair(words[2], words[3], normals + 2);
+		for (j = 0; j < 4 && done + j < n; j++)
+			out[done + j] = normals[j];
+	}
+}
+
+/* Within (0, 1). */
+static inline double
+unit_uniform(uint32_t word)
+{
+	return ((double) word + 0.5) * 0x1p-32;
+}
+
+/*
+ * Marsaglia and Tsang: "A simple method for generating gamma variables", 2000.
+ * Below a shape of 1 that of shape + 1 is made smaller.
+ */
+double
+cf_random_gamma(uint64_t seed, uint32_t stream, uint64_t row, double shape)
+{
+	const double d = (shape < 1.0 ? shape + 1.0 : shape) - 1.0 / 3.0;
+	const double c = 1.0 / sqrt(9.0 * d);
+	double		boost = 1.0;
+	uint32_t	index;
+
+	for (index = 0;; index++)
+	{
+		uint32_t	words[4];
+		float		normals[2];
+		double		v;
+
+		cf_random_block(seed, stream, row, index, words);
+		if (index == 0 && shape < 1.0)
+			boost = pow(unit_uniform(words[3]), 1.0 / shape);
+		normal_pair(words[0], words[1], normals);
+		v = 1.0 + c * normals[0];
+		if (v <= 0.0)
+			continue;
+		v = v * v * v;
+		if (log(unit_uniform(words[2])) <
+			0.5 * (double) normals[0] * normals[0] + d - d * v + d * log(v))
+			return boost * d * v;
+	}
+}
+
+void
 cf_random_uniform(uint64_t seed, uint32_t stream, uint64_t row, float bound, float *out,
 				  size_t n)
 {

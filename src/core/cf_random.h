@@ -22,7 +22,8 @@ typedef enum cf_stream
 	CF_STREAM_NET_START,		/* a net's starting weights; row: layer and unit */
 	CF_STREAM_DROPOUT,			/* what is dropped; row: step and layer */
 	CF_STREAM_TRIALS,			/* which settings of a grid are tried */
-	CF_STREAM_STRATA			/* orders of a grid; row: number of the order */
+	CF_STREAM_STRATA,			/* orders of a grid; row: number of the order */
+	CF_STREAM_BAYES = 64		/* this and what follows: cf_bayes.c's own */
 } cf_stream;
 
 /* The generator itself: four words from a counter and a key. */
@@ -31,6 +32,12 @@ extern void cf_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t
 /* Four 32-bit words for the counter (stream, row, index) under "seed". */
 extern void cf_random_block(uint64_t seed, uint32_t stream, uint64_t row,
 							uint32_t index, uint32_t out[4]);
+
+/* "n" normal deviates of mean 0 and deviation 1. */
+extern void cf_random_normal(uint64_t seed, uint32_t stream, uint64_t row, float *out, size_t n);
+
+/* A deviate of the gamma distribution of this shape > 0 and scale 1. */
+extern double cf_random_gamma(uint64_t seed, uint32_t stream, uint64_t row, double shape);
 
 /*
  * "n" normal deviates of mean 0 and deviation "scale", wrapped at two

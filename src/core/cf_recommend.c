@@ -28,7 +28,8 @@ typedef struct ranking
 {
 	const cf_model *model;
 	cf_filter	filter;
-	const float *user;			/* NULL: cold */
+	const float *user;			/* NULL: cold, and there is no prior */
+	bool		is_cold;
 	float		bias;			/* of the user; the mean for a cold one */
 	const float *part;			/* with a net: the user's part of its first layer */
 	float		cutoff;			/* logits below it need not be looked at */
@@ -120,8 +121,17 @@ has_row(const uint32_t *rows, size_t n, uint32_t row)
 	return low < n && rows[low] == row;
 }
 
+/* The same for what is cut: only the sum is rounded. */
+static float
+clipped_floor(const cf_model *model, float rank)
+{
+	double		scale = fabs(model->base) + fabs((double) rank);
+
+	return (float) (rank - model->base - 4.0 * FLT_EPSILON * scale);
+}
+
 /*
- * A logit below which all predict less than "rating".  It is not the greatest
+ * A logit below which all are ranked below "rating".  It is not the greatest
  * such logit: the share of the range is lowered by what rounding, here and in
  * cf_model_rating(), can amount to.
  */
@@ -133,8 +143,10 @@ logit_floor(const cf_model *model, float rating)
 	double		share;
 	double		logit;
 
-	if (!model->use_range)
+	if (model->link == CF_LINK_NONE)
 		return rating;
+	if (model->link == CF_LINK_CLIP)
+		return clipped_floor(model, rating);
 	share = ((double) rating - model->low) / span - 8.0 * FLT_EPSILON * (1.0 + scale / span);
 	if (!(share > 0.0))
 		return -INFINITY;
@@ -151,16 +163,30 @@ is_indifferent(const ranking *r)
 	return r->user == NULL && !r->model->use_bias && r->model->net == NULL;
 }
 
+/* The cutoff that the least score asks for. */
+static float
+first_cutoff(const cf_model *model, float min_score)
+{
+	if (min_score == -INFINITY)
+		return -INFINITY;
+	if (model->link == CF_LINK_CLIP && !(min_score > model->low))
+		return -INFINITY;
+	if (model->link == CF_LINK_CLIP && min_score > model->high)
+		return INFINITY;
+	return logit_floor(model, min_score);
+}
+
 static void
 begin_ranking(ranking *r, const cf_model *model, const float *user, const cf_filter *filter,
 			  cf_topk *top)
 {
 	r->model = model;
 	r->filter = *filter;
-	r->user = user;
+	r->is_cold = user == NULL;
+	r->user = user != NULL || model->net != NULL ? user : model->users.prior.row;
 	r->bias = user != NULL ? user[model->users.n_factors] : (float) model->users.mean_bias;
 	r->part = NULL;
-	r->cutoff = filter->min_score == -INFINITY ? -INFINITY : logit_floor(model, filter->min_score);
+	r->cutoff = first_cutoff(model, filter->min_score);
 	r->top = top;
 }
 
@@ -192,8 +218,8 @@ offer_item(ranking *r, uint32_t row, float logit)
 
 	if (r->model->items.n_ratings[row] == 0)
 		return;					/* has its place in offer_constant() */
-	score = cf_model_rating(r->model, logit);
-	if (!passes(r, row, score))
+	score = cf_model_rank(r->model, logit);
+	if (!passes(r, row, cf_model_of_rank(r->model, score)))
 		return;
 	cf_topk_offer(top, score, row);
 	if (top->n == top->k && top->k > 0)
@@ -348,12 +374,18 @@ mean_item_logit(const cf_model *model, const float *user)
 static float
 constant_score(const ranking *r)
 {
+	const cf_side *items = &r->model->items;
+	float		logit = 0.0f;
+
 	/* By the ladder; with biases a known user's own still counts. */
 	if (r->user != NULL && r->model->net != NULL)
-		return cf_model_rating(r->model, mean_item_logit(r->model, r->user));
-	if (r->user == NULL || !r->model->use_bias)
+		return cf_model_rank(r->model, mean_item_logit(r->model, r->user));
+	if (r->is_cold || !r->model->use_bias)
 		return (float) r->model->mean_rating;
-	return cf_model_rating(r->model, r->bias + (float) r->model->items.mean_bias);
+	if (items->prior.row != NULL)
+		logit = r->model->kernels->dot(r->user, items->prior.row, items->n_factors);
+	logit += r->bias;
+	return cf_model_rank(r->model, logit + (float) items->mean_bias);
 }
 
 /* Items whose score does not depend on which they are: the cold ones, or all. */
@@ -372,7 +404,8 @@ offer_constant(ranking *r)
 	{
 		uint32_t	row = filter->among != NULL ? filter->among[j] : (uint32_t) j;
 
-		if ((is_indifferent(r) || r->model->items.n_ratings[row] == 0) && passes(r, row, score))
+		if ((is_indifferent(r) || r->model->items.n_ratings[row] == 0) &&
+			passes(r, row, cf_model_of_rank(r->model, score)))
 			cf_topk_offer(r->top, score, row);
 	}
 }
@@ -409,7 +442,7 @@ cf_score_items(const cf_model *model, const float *user, uint32_t first, size_t 
 	score_logits(&r, first, n, scores);
 	for (j = 0; j < n; j++)
 		scores[j] = is_indifferent(&r) || model->items.n_ratings[first + j] == 0 ?
-			constant : cf_model_rating(model, scores[j]);
+			constant : cf_model_rank(model, scores[j]);
 }
 
 /*
@@ -657,6 +690,7 @@ begin_user(cf_recommender *r, uint32_t slot)
 	begin_ranking(&user_slot->ranking, r->model, user, &filter, top);
 	if (r->model->net != NULL)
 		return;
+	user = user_slot->ranking.user;
 	user_slot->slack = sgemm_slack(r, user, user_slot->ranking.bias);
 
 	memset(packed, 0, items->stride * sizeof(float));
@@ -772,11 +806,15 @@ static void
 finish_user(void *context, size_t index, uint32_t thread)
 {
 	cf_recommender *r = context;
+	cf_topk    *top = &r->users[index].top;
+	size_t		j;
 
 	(void) thread;
 	offer_constant(&r->users[index].ranking);
-	cf_topk_sort(&r->users[index].top);
-	r->batch.n[index] = r->users[index].top.n;
+	cf_topk_sort(top);
+	for (j = 0; j < top->n; j++)
+		top->heap[j].score = cf_model_of_rank(r->model, top->heap[j].score);
+	r->batch.n[index] = top->n;
 }
 
 cf_status

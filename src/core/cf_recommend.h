@@ -4,7 +4,10 @@
  *	  users at once.
  *
  * A score is the predicted rating, the same bits that cf_model_predict()
- * gives.  Better is a higher score; of equal scores the lower row, so with
+ * gives.  Where ratings are kept in a range by cutting (CF_LINK_CLIP), items
+ * are ranked, and held in a heap, by what comes before the cut
+ * (cf_model_rank()); of a heap of cf_recommend(), cf_model_of_rank() makes
+ * scores, a batch has them.  Better is a higher score; of equal scores the lower row, so with
  * rows in key order ties fall by key.
  *
  * A user is handed in as a row of factors and bias, so that one who is in no
@@ -41,7 +44,7 @@ extern size_t cf_rows_unique(uint32_t *rows, size_t n);
 /* The user's row, or NULL when it is unknown (CF_NO_ROW) or cold. */
 extern const float *cf_user_embedding(const cf_model *model, uint32_t row);
 
-/* Predicted ratings of items [first, first + n) by the ladder, in row order. */
+/* What items [first, first + n) are ranked by, by the ladder, in row order. */
 extern void cf_score_items(const cf_model *model, const float *user, uint32_t first,
 						   size_t n, float *scores);
 

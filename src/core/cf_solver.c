@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cf_adam.h"
+#include "cf_bayes.h"
 #include "cf_mlp.h"
 #include "cf_sgd.h"
 #include "cf_solver.h"
@@ -33,7 +34,7 @@ struct cf_training
 	double		best_loss;
 };
 
-static const cf_solver *const solvers[] = {&cf_adam, &cf_mlp, &cf_sgd};
+static const cf_solver *const solvers[] = {&cf_adam, &cf_mlp, &cf_sgd, &cf_bayes};
 
 const cf_solver *
 cf_solver_named(const char *name)
@@ -94,7 +95,7 @@ static void
 set_model(cf_model *model, const cf_settings *settings, const cf_ratings *ratings)
 {
 	model->use_bias = settings->use_bias;
-	model->use_range = settings->use_range;
+	model->link = settings->use_range ? CF_LINK_SIGMOID : CF_LINK_NONE;
 	model->low = settings->low;
 	model->high = settings->high;
 	model->mean_rating = ratings->mean;
@@ -178,6 +179,12 @@ make_best(cf_training *training, const cf_settings *settings)
 	training->best_loss = INFINITY;
 	if (settings->keep_best)
 		status = make_sides(&training->best, settings, training->ratings);
+	if (settings->keep_best && status == CF_OK && training->model->users.prior.row != NULL)
+	{
+		status = cf_side_add_prior(&training->best.users, training->model->host);
+		if (status == CF_OK)
+			status = cf_side_add_prior(&training->best.items, training->model->host);
+	}
 	if (settings->keep_best && status == CF_OK && net != NULL)
 		status = cf_net_create(training->model->host, &net->shape, &training->best.net);
 	return status;
@@ -295,6 +302,12 @@ swap_sides(cf_side *a, cf_side *b)
 
 	*a = *b;
 	*b = held;
+
+	/* draws are of all epochs, and the model's */
+	b->draws = a->draws;
+	b->n_draws = a->n_draws;
+	a->draws = held.draws;
+	a->n_draws = held.n_draws;
 }
 
 static void

@@ -28,6 +28,15 @@
 #include "cf_ratings.h"
 #include "cf_schedule.h"
 
+/* Of the Bayesian solver: whose prior means depend on who rated what. */
+typedef enum cf_implicit
+{
+	CF_IMPLICIT_AUTO,			/* as the ratings are dense or sparse */
+	CF_IMPLICIT_NONE,
+	CF_IMPLICIT_ITEMS,
+	CF_IMPLICIT_BOTH
+} cf_implicit;
+
 typedef struct cf_settings
 {
 	uint32_t	n_factors;
@@ -49,6 +58,11 @@ typedef struct cf_settings
 	cf_net_shape net;
 	double		dropout;		/* in [0, 1) */
 	const cf_blas *blas;
+
+	/* Of the Bayesian solver. */
+	uint32_t	burn_in;		/* sweeps that are not averaged */
+	cf_implicit implicit;
+	uint32_t	keep_draws;		/* of the sweeps after burn-in, for intervals */
 } cf_settings;
 
 typedef struct cf_solver
@@ -104,7 +118,7 @@ cf_item_factors(const cf_settings *settings)
  */
 #define CF_LARGE_TABLE	1000000
 
-/* "adam", "mlp", "sgd"; NULL when there is none of that name. */
+/* "adam", "mlp", "sgd", "bayes"; NULL when there is none of that name. */
 extern const cf_solver *cf_solver_named(const char *name);
 
 /* The default batch: max(64, n_train / 1250), so that the number of steps is kept. */

@@ -8,6 +8,9 @@
  *
  *		logit = (mean_u + mean_i) + (b_u - mean_u) + (b_i - mean_i) + p . q
  *
+ * The constant of a Bayesian model, whose contributions are ratings, is part of
+ * the first term.
+ *
  * and p . q is the sum over the factors, or, with v_c the principal components
  * of the items' factors and m their mean, of p . m and (p . v_c) (v_c . (q - m)).
  */
@@ -59,7 +62,7 @@ MeanRatingLogit(const cf_model *model)
 {
 	double		share = (model->mean_rating - model->low) / ((double) model->high - model->low);
 
-	if (!model->use_range)
+	if (model->link != CF_LINK_SIGMOID)
 		return model->mean_rating;
 	return log(Max(share, 0) / Max(1 - share, 0));
 }
@@ -74,7 +77,7 @@ AddBiases(Explanation *explanation)
 
 	if (!model->use_bias)
 		return;
-	AddTerm(explanation, "mean", 0, user_mean + item_mean);
+	AddTerm(explanation, "mean", 0, model->base + user_mean + item_mean);
 	AddTerm(explanation, "user bias", 0, explanation->user ? explanation->user[bias] - user_mean : 0);
 	AddTerm(explanation, "item bias", 0, explanation->item ? explanation->item[bias] - item_mean : 0);
 }
@@ -163,7 +166,14 @@ static void
 Explain(Explanation *explanation, int n_components)
 {
 	const cf_model *model = &explanation->model->model;
-	bool		known = explanation->user != NULL && explanation->item != NULL;
+	bool		known;
+
+	/* a side that is cold is its prior's mean; where both are, it is the mean rating */
+	if (explanation->user == NULL && explanation->item != NULL)
+		explanation->user = model->users.prior.row;
+	else if (explanation->item == NULL && explanation->user != NULL)
+		explanation->item = model->items.prior.row;
+	known = explanation->user != NULL && explanation->item != NULL;
 
 	if (!known && (!model->use_bias || (explanation->user == NULL && explanation->item == NULL)))
 	{
@@ -199,7 +209,7 @@ AddTerms(FunctionCallInfo fcinfo, const Explanation *explanation)
 		values[1] = Int32GetDatum(term->number);
 		values[2] = Float8GetDatum(term->contribution);
 		values[3] = Float4GetDatum(explanation->is_mean ? (float4) model->mean_rating :
-								   cf_model_rating(model, (float) logit));
+								   cf_model_rating(model, (float) (logit - model->base)));
 		AddResultRow(fcinfo, values, nulls);
 	}
 }

@@ -109,6 +109,10 @@ collab_lr_find(PG_FUNCTION_ARGS)
 
 	OptionsFromArguments(&options, fcinfo, ARG_OPTIONS);
 	OptionsCheck(&options);
+	if (OptionsUseSampler(&options))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("solver \"bayes\" has no learning rate to find")));
 	options.verbose = false;	/* of a training; its result is all there is to tell */
 	test = TestArguments(fcinfo, ARG_OPTIONS + OptionsCount());
 	source = SourceArguments(fcinfo, ARG_RATINGS);

@@ -126,7 +126,7 @@ AddRecommended(FunctionCallInfo fcinfo, CachedModel *model, const float *user,
 
 		CHECK_FOR_INTERRUPTS();
 		values[0] = IdDatum(type, model, ITEMS, top.heap[i].row);
-		values[1] = Float4GetDatum(top.heap[i].score);
+		values[1] = Float4GetDatum(cf_model_of_rank(&model->model, top.heap[i].score));
 		AddResultRow(fcinfo, values, nulls);
 	}
 	cf_topk_release(host, &top);

@@ -259,6 +259,7 @@ MakeEntry(Relation head, const HeadRow *row)
 	entry->model.items.table = HeadOid(row, HEAD_ITEMS);
 	entry->n_factors[USERS] = HeadFactors(row, USERS, entry->model.name);
 	entry->n_factors[ITEMS] = HeadFactors(row, ITEMS, entry->model.name);
+	entry->model.n_draws = HeadInt32(row, HEAD_N_DRAWS, 0);
 	entry->asked.n_all = HeadInt64(row, HEAD_N_USERS, 0);
 	entry->model.users.prior = PriorFromHead(row, USERS, context);
 	entry->model.items.prior = PriorFromHead(row, ITEMS, context);
@@ -287,11 +288,12 @@ EntryMatches(const CacheEntry *entry, const HeadRow *row, const EmbeddingTable t
 		SideMatches(&entry->model.items, &tables[ITEMS]);
 }
 
-/* What is known of the users but for the mean bias goes. */
+/* What is known of the users but for mean bias and prior goes. */
 static void
 ForgetAskedUsers(CacheEntry *entry)
 {
 	double		mean_bias = entry->model.model.users.mean_bias;
+	cf_side_prior prior = entry->model.model.users.prior;
 
 	if (entry->asked.host == NULL)
 		return;
@@ -300,6 +302,7 @@ ForgetAskedUsers(CacheEntry *entry)
 	entry->model.users.dict = NULL;
 	memset(&entry->model.model.users, 0, sizeof(cf_side));
 	entry->model.model.users.mean_bias = mean_bias;
+	entry->model.model.users.prior = prior;
 }
 
 /* A place for users that are asked for one by one. */
@@ -309,6 +312,7 @@ PrepareAskedUsers(CacheEntry *entry)
 	AskedUsers *asked = &entry->asked;
 	cf_side    *users = &entry->model.model.users;
 	double		mean_bias = users->mean_bias;
+	cf_side_prior prior = users->prior;
 	MemoryContext context = AllocSetContextCreate(entry->context, "collab users",
 												  ALLOCSET_DEFAULT_SIZES);
 
@@ -317,6 +321,7 @@ PrepareAskedUsers(CacheEntry *entry)
 										  &entry->model.users.dict));
 	HostCheck(asked->host, cf_side_create(users, asked->host, 0, entry->n_factors[USERS]));
 	users->mean_bias = mean_bias;
+	users->prior = prior;
 }
 
 /*
@@ -334,6 +339,7 @@ LoadSide(CacheEntry *entry, const EmbeddingTable *table)
 
 	EmbeddingsRead(table, entry->n_factors[table->side], entry->model.host, &loaded, &dict);
 	loaded.mean_bias = side->mean_bias;
+	loaded.prior = side->prior;
 	if (table->side == USERS)
 		ForgetAskedUsers(entry);
 	*side = loaded;

@@ -44,6 +44,7 @@ struct CachedModel
 	cf_model	model;			/* sides that are loaded are filled */
 	CachedSide	users;
 	CachedSide	items;
+	int			n_draws;		/* that each embedding has in its table */
 	ModelSource source;			/* what it was trained on */
 	struct _SPI_plan *seen_plan;	/* reads what a user has rated; see seen.c */
 };

@@ -10,6 +10,9 @@
 
 #include <math.h>
 
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+
 #include "server/compat.h"
 #include "server/describe.h"
 #include "server/host.h"
@@ -33,6 +36,86 @@ DescribeSide(HeadRow *row, Side side, const cf_side *embeddings, cf_host *host)
 			Float8GetDatum(prior.mean_bias));
 	if (!HeadHasNet(row))
 		HeadSet(row, side == USERS ? HEAD_USER_PRIOR : HEAD_ITEM_PRIOR, Float8ArrayDatum(values, n));
+}
+
+/* The mean, then the rows of the lower triangle. */
+static Datum
+NormalDatum(const cf_side *side)
+{
+	int			d = (int) side->n_factors + 1;
+	int			n = d + d * (d + 1) / 2;
+	float8	   *values = palloc(n * sizeof(float8));
+	float8	   *next = values + d;
+
+	memcpy(values, side->prior.mean, d * sizeof(float8));
+	for (int i = 0; i < d; i++)
+	{
+		memcpy(next, side->prior.precision + (size_t) i * d, (i + 1) * sizeof(float8));
+		next += i + 1;
+	}
+	return Float8ArrayDatum(values, n);
+}
+
+void
+DescribeBayes(HeadRow *row, const cf_model *model)
+{
+	Datum		range[2] = {Float4GetDatum(model->low), Float4GetDatum(model->high)};
+
+	if (model->users.prior.row == NULL)
+		return;
+	HeadSet(row, HEAD_Y_RANGE,
+			PointerGetDatum(construct_array(range, 2, FLOAT4OID, sizeof(float4), true,
+											TYPALIGN_INT)));
+	HeadSet(row, HEAD_NOISE, Float8GetDatum(model->noise));
+	HeadSet(row, HEAD_USER_NORMAL, NormalDatum(&model->users));
+	HeadSet(row, HEAD_ITEM_NORMAL, NormalDatum(&model->items));
+	if (model->users.draws == NULL)
+		return;
+	HeadSet(row, HEAD_N_DRAWS, Int32GetDatum((int32) model->users.n_draws));
+	HeadSet(row, HEAD_CALIBRATION, Float4ArrayDatum(model->calibration, CF_CALIBRATION));
+}
+
+/* A side that has no rows yet gets its prior. */
+static void
+NormalFromHead(const HeadRow *row, HeadColumn column, cf_host *host, cf_side *side)
+{
+	int			n;
+	float8	   *values = HeadFloat8Array(row, column, &n);
+	const float8 *next;
+	int			d;
+
+	side->n_factors = (uint32) HeadInt32(row, HEAD_N_FACTORS, 0);
+	side->stride = cf_stride(side->n_factors);
+	HostCheck(host, cf_side_add_prior(side, host));
+	d = (int) side->n_factors + 1;
+	next = values + d;
+	memcpy(side->prior.mean, values, d * sizeof(float8));
+	for (int i = 0; i < d; i++)
+		for (int j = 0; j <= i; j++)
+			side->prior.precision[(size_t) i * d + j] =
+				side->prior.precision[(size_t) j * d + i] = *next++;
+	cf_side_set_prior(side);
+}
+
+/* What only a Bayesian model has, from a checked row. */
+static void
+BayesFromHead(const HeadRow *row, cf_host *host, cf_model *model)
+{
+	ArrayType  *calibration;
+
+	model->link = CF_LINK_CLIP;
+	model->base = model->mean_rating;
+	model->noise = HeadFloat8(row, HEAD_NOISE, 1);
+	NormalFromHead(row, HEAD_USER_NORMAL, host, &model->users);
+	NormalFromHead(row, HEAD_ITEM_NORMAL, host, &model->items);
+	for (int i = 0; i < CF_CALIBRATION; i++)
+		model->calibration[i] = 1;
+	if (row->nulls[HEAD_CALIBRATION])
+		return;
+	calibration = DatumGetArrayTypeP(row->values[HEAD_CALIBRATION]);
+	if (ARR_NDIM(calibration) == 1 && ARR_DIMS(calibration)[0] == CF_CALIBRATION &&
+		!array_contains_nulls(calibration))
+		memcpy(model->calibration, ArrayData(calibration), sizeof(model->calibration));
 }
 
 static cf_net *
@@ -64,12 +147,14 @@ ModelFromHead(const HeadRow *row, const char *name, cf_host *host, cf_model *mod
 {
 	cf_model_init(model, host);
 	model->use_bias = HeadBool(row, HEAD_USE_BIAS, true) && !HeadHasNet(row);
-	model->use_range = HeadRange(row, &model->low, &model->high);
+	model->link = HeadRange(row, &model->low, &model->high) ? CF_LINK_SIGMOID : CF_LINK_NONE;
 	model->mean_rating = HeadFloat8(row, HEAD_MEAN_RATING, 0);
 	model->users.mean_bias = HeadFloat8(row, HEAD_MEAN_USER_BIAS, 0);
 	model->items.mean_bias = HeadFloat8(row, HEAD_MEAN_ITEM_BIAS, 0);
 	if (HeadHasNet(row))
 		model->net = NetFromHead(row, name, host);
+	if (HeadHasNormals(row))
+		BayesFromHead(row, host, model);
 }
 
 cf_prior *

@@ -16,6 +16,12 @@
 extern void DescribeSide(HeadRow *row, Side side, const cf_side *embeddings, cf_host *host);
 
 /*
+ * Write what the row tells of a Bayesian model beside its embeddings; of
+ * another one nothing.
+ */
+extern void DescribeBayes(HeadRow *row, const cf_model *model);
+
+/*
  * The model that a checked row tells of, without embeddings; "name" is for the
  * error (55000) that damaged weights get.
  */

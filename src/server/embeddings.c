@@ -100,9 +100,11 @@ EmbeddingsRead(const EmbeddingTable *table, int n_factors, cf_host *host,
 {
 	EmbeddingReader reader = {table, host, side, NULL};
 	uint32_t   *rank;
+	cf_side_prior prior = side->prior;
 
 	HostCheck(host, cf_dict_create(host, table->key_type.kind, &reader.dict));
 	HostCheck(host, cf_side_create(side, host, 0, n_factors));
+	side->prior = prior;
 	ScanRelation(table->relation, table->attnums, EMBEDDING_COLUMNS, ConsumeEmbedding, &reader);
 	HostCheck(host, cf_dict_sort(reader.dict, &rank));
 	HostCheck(host, cf_side_trim(side, host));
@@ -122,11 +124,56 @@ EmbeddingsReadOne(const EmbeddingTable *table, cf_host *host, cf_side *side, cf_
 							 table->attnums, EMBEDDING_COLUMNS, ConsumeEmbedding, &reader);
 }
 
-/* Descriptor of the new rows: key, bias, factors, n_ratings. */
+typedef struct DrawsReader
+{
+	const EmbeddingTable *table;
+	cf_key		key;
+	size_t		width;
+	MemoryContext context;
+	float4	   *draws;
+} DrawsReader;
+
+/* Values are the key and the draws. */
+static bool
+ConsumeDraws(void *context, const Datum *values, const bool *nulls)
+{
+	DrawsReader *reader = context;
+	ArrayType  *array;
+
+	if (nulls[0] || nulls[1])
+		return true;
+	if (cf_key_compare(reader->table->key_type.kind, reader->key,
+					   KeyFromDatum(reader->table->key_type.type, values[0])) != 0)
+		return true;
+	array = DatumGetArrayTypeP(values[1]);
+	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != (int) reader->width ||
+		array_contains_nulls(array))
+		return false;
+	reader->draws = MemoryContextAllocHuge(reader->context, reader->width * sizeof(float4));
+	memcpy(reader->draws, ArrayData(array), reader->width * sizeof(float4));
+	for (size_t i = 0; i < reader->width; i++)
+		if (!isfinite(reader->draws[i]))
+			reader->draws = NULL;
+	return false;
+}
+
+float4 *
+EmbeddingsReadDraws(const EmbeddingTable *table, cf_key key, size_t width)
+{
+	DrawsReader reader = {table, key, width, CurrentMemoryContext, NULL};
+	AttrNumber	attnums[2] = {table->attnums[EMBEDDING_KEY], table->draws};
+
+	if (!ScanRelationByKey(table->relation, attnums[0], table->key_type.type,
+						   KeyToDatum(table->key_type.type, key), attnums, 2, ConsumeDraws, &reader))
+		ScanRelation(table->relation, attnums, 2, ConsumeDraws, &reader);
+	return reader.draws;
+}
+
+/* Descriptor of the new rows: key, bias, factors, n_ratings and, where the table has them, draws. */
 static TupleDesc
 NewRowsDesc(const EmbeddingTable *table)
 {
-	TupleDesc	desc = CreateTemplateTupleDesc(EMBEDDING_COLUMNS);
+	TupleDesc	desc = CreateTemplateTupleDesc(EMBEDDING_COLUMNS + (table->draws != 0));
 
 	/* no typmod, so that INSERT checks the length of varchar(n) */
 	TupleDescInitEntry(desc, EMBEDDING_KEY + 1, "id", table->key_type.type, -1, 0);
@@ -134,6 +181,8 @@ NewRowsDesc(const EmbeddingTable *table)
 	TupleDescInitEntry(desc, EMBEDDING_BIAS + 1, "bias", FLOAT4OID, -1, 0);
 	TupleDescInitEntry(desc, EMBEDDING_FACTORS + 1, "factors", FLOAT4ARRAYOID, -1, 0);
 	TupleDescInitEntry(desc, EMBEDDING_N_RATINGS + 1, "n_ratings", INT8OID, -1, 0);
+	if (table->draws != 0)
+		TupleDescInitEntry(desc, EMBEDDING_COLUMNS + 1, DRAWS_COLUMN, FLOAT4ARRAYOID, -1, 0);
 	return desc;
 }
 
@@ -164,8 +213,8 @@ StoreNewRows(const EmbeddingTable *table, const cf_side *side, const cf_dict *di
 
 	for (uint32 row = first; row < side->n_rows; row++)
 	{
-		Datum		values[EMBEDDING_COLUMNS];
-		bool		nulls[EMBEDDING_COLUMNS] = {false};
+		Datum		values[EMBEDDING_COLUMNS + 1];
+		bool		nulls[EMBEDDING_COLUMNS + 1] = {false};
 
 		CHECK_FOR_INTERRUPTS();
 		memcpy(ArrayData(factors), cf_side_row(side, row), side->n_factors * sizeof(float));
@@ -173,6 +222,10 @@ StoreNewRows(const EmbeddingTable *table, const cf_side *side, const cf_dict *di
 		values[EMBEDDING_BIAS] = Float4GetDatum(cf_side_bias(side, row));
 		values[EMBEDDING_FACTORS] = PointerGetDatum(factors);
 		values[EMBEDDING_N_RATINGS] = Int64GetDatum(side->n_ratings[row]);
+		nulls[EMBEDDING_COLUMNS] = side->draws == NULL || side->n_ratings[row] == 0;
+		if (!nulls[EMBEDDING_COLUMNS])
+			values[EMBEDDING_COLUMNS] = Float4ArrayDatum(cf_side_draws(side, row),
+														 cf_draws_width(side));
 		tuplestore_putvalues(store, desc, values, nulls);
 		MemoryContextReset(per_row);
 	}
@@ -209,8 +262,11 @@ Execute(const char *command)
 
 /* Every statement is qualified down to the operator. */
 static void
-WriteNewRows(const char *table, const char *key, bool fresh)
+WriteNewRows(const char *table, const char *key, bool has_draws, bool fresh)
 {
+	const char *set_draws = has_draws ? ", " DRAWS_COLUMN " = n." DRAWS_COLUMN : "";
+	const char *draws = has_draws ? ", " DRAWS_COLUMN : "";
+	const char *new_draws = has_draws ? ", n." DRAWS_COLUMN : "";
 	const char *condition = psprintf("t.%s OPERATOR(pg_catalog.=) n.id", key);
 	const char *unless_known = "";
 
@@ -219,14 +275,14 @@ WriteNewRows(const char *table, const char *key, bool fresh)
 		Execute(psprintf("DELETE FROM ONLY %s t WHERE NOT EXISTS "
 						 "(SELECT FROM " NEW_ROWS " n WHERE %s)", table, condition));
 		Execute(psprintf("UPDATE ONLY %s t SET bias = n.bias, factors = n.factors, "
-						 "n_ratings = n.n_ratings FROM " NEW_ROWS " n WHERE %s",
-						 table, condition));
+						 "n_ratings = n.n_ratings%s FROM " NEW_ROWS " n WHERE %s",
+						 table, set_draws, condition));
 		unless_known = psprintf(" WHERE NOT EXISTS (SELECT FROM ONLY %s t WHERE %s)",
 								table, condition);
 	}
-	Execute(psprintf("INSERT INTO %s (%s, bias, factors, n_ratings) "
-					 "SELECT n.id, n.bias, n.factors, n.n_ratings FROM " NEW_ROWS " n%s",
-					 table, key, unless_known));
+	Execute(psprintf("INSERT INTO %s (%s, bias, factors, n_ratings%s) "
+					 "SELECT n.id, n.bias, n.factors, n.n_ratings%s FROM " NEW_ROWS " n%s",
+					 table, key, draws, new_draws, unless_known));
 }
 
 static void
@@ -238,7 +294,7 @@ WriteRows(const EmbeddingTable *table, const cf_side *side, const cf_dict *dict,
 
 	RegisterNewRows(store, desc, side->n_rows - first);
 	WriteNewRows(QualifiedName(RelationGetRelid(table->relation)),
-				 SideKeyColumn(table->side), fresh);
+				 SideKeyColumn(table->side), table->draws != 0, fresh);
 	SPI_unregister_relation(NEW_ROWS);
 	tuplestore_end(store);
 }

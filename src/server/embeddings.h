@@ -18,6 +18,12 @@ extern void EmbeddingsRead(const EmbeddingTable *table, int n_factors, cf_host *
 						   cf_side *side, cf_dict **dict);
 
 /*
+ * Read the draws of a key's row, "width" numbers, into an array of the current
+ * context; NULL when it has none.
+ */
+extern float4 *EmbeddingsReadDraws(const EmbeddingTable *table, cf_key key, size_t width);
+
+/*
  * Read the row of one key, if the table has it, behind the rows that "side"
  * and "dict" have.  Returns false, having done nothing, where it takes a scan
  * of the table.

@@ -130,7 +130,7 @@ ConsumeRating(void *context, cf_key user, cf_key item, float4 rating, bool rated
 		cf_ratings_is_valid(new->kinds[USERS], user, new->kinds[ITEMS], item,
 							new->seed, new->valid_pct))
 		return;
-	new->n_clipped += model->use_range && (rating < model->low || rating > model->high);
+	new->n_clipped += model->link == CF_LINK_SIGMOID && (rating < model->low || rating > model->high);
 	AppendRating(new, found);
 }
 
@@ -252,10 +252,12 @@ FoldInRows(NewRows *new)
 	}
 }
 
-/* A row that learnt nothing has the mean bias, now that it is known. */
+/* A row that learnt nothing has the mean bias, now that it is known, unless it has its prior's mean. */
 static void
 SettleCold(NewRows *new, uint32 first, float8 mean_bias)
 {
+	if (new->rows->prior.row != NULL)
+		return;
 	for (uint32 row = first; row < new->rows->n_rows; row++)
 		if (new->rows->n_ratings[row] == 0)
 			cf_side_row(new->rows, row)[new->rows->n_factors] = (float4) mean_bias;

@@ -76,6 +76,13 @@ static const HeadColumnType head_columns[HEAD_COLUMNS] = {
 	{"batch_norm", BOOLOID},
 	{"stage", TEXTOID},
 	{"progress", FLOAT4OID},
+	{"burn_in", INT4OID},
+	{"implicit", TEXTOID},
+	{"n_draws", INT4OID},
+	{"noise", FLOAT8OID},
+	{"user_normal", FLOAT8ARRAYOID},
+	{"item_normal", FLOAT8ARRAYOID},
+	{"calibration", FLOAT4ARRAYOID},
 };
 
 void
@@ -326,6 +333,12 @@ HeadHasNet(const HeadRow *row)
 	return !row->nulls[HEAD_LAYERS];
 }
 
+bool
+HeadHasNormals(const HeadRow *row)
+{
+	return !row->nulls[HEAD_NOISE];
+}
+
 /* What is not there, or too much, is 0: no valid shape. */
 cf_net_shape
 HeadNetShape(const HeadRow *row)
@@ -376,6 +389,41 @@ CheckPrior(const HeadRow *row, HeadColumn column, const char *name)
 		BadHead(name, head_columns[column].name);
 }
 
+/* A mean and half a matrix, of finite numbers; the matrix is checked where it is used. */
+static void
+CheckNormal(const HeadRow *row, HeadColumn column, const char *name)
+{
+	int			d = HeadInt32(row, HEAD_N_FACTORS, 0) + 1;
+	int			n;
+	float8	   *values = HeadFloat8Array(row, column, &n);
+	bool		good = n == d + d * (d + 1) / 2;
+
+	for (int i = 0; i < n; i++)
+		good = good && isfinite(values[i]);
+	if (!good)
+		BadHead(name, head_columns[column].name);
+}
+
+static void
+CheckNormals(const HeadRow *row, const char *name)
+{
+	float8		noise = HeadFloat8(row, HEAD_NOISE, 0);
+	int32		n_draws = HeadInt32(row, HEAD_N_DRAWS, 1);
+	float4		low;
+	float4		high;
+
+	if (!HeadHasNormals(row))
+		return;
+	if (!(noise > 0 && isfinite(noise)))
+		BadHead(name, "noise");
+	if (!HeadRange(row, &low, &high))
+		BadHead(name, "y_range");
+	if (n_draws < 1)
+		BadHead(name, "n_draws");
+	CheckNormal(row, HEAD_USER_NORMAL, name);
+	CheckNormal(row, HEAD_ITEM_NORMAL, name);
+}
+
 void
 HeadCheck(const HeadRow *row, const char *name)
 {
@@ -406,10 +454,12 @@ HeadCheck(const HeadRow *row, const char *name)
 	for (int i = 0; i < (int) lengthof(finite); i++)
 		if (!isfinite(HeadFloat8(row, finite[i], get_float8_nan())))
 			BadHead(name, head_columns[finite[i]].name);
-	if (HeadRange(row, &low, &high) && !(isfinite(low) && isfinite(high) && low < high))
+	if (HeadRange(row, &low, &high) && !(isfinite(low) && isfinite(high) &&
+										  (low < high || (low == high && HeadHasNormals(row)))))
 		BadHead(name, "y_range");
 	CheckPrior(row, HEAD_USER_PRIOR, name);
 	CheckPrior(row, HEAD_ITEM_PRIOR, name);
+	CheckNormals(row, name);
 }
 
 /* The column of an attribute; HEAD_COLUMNS when this version knows none. */
@@ -540,8 +590,8 @@ HeadDeleteDead(Relation head)
 void
 HeadForgetWeights(Relation head, int64 generation)
 {
-	char	   *query = psprintf("UPDATE ONLY %s SET weights = NULL WHERE weights IS NOT NULL "
-								 "AND generation OPERATOR(pg_catalog.<>) " INT64_FORMAT,
+	char	   *query = psprintf("UPDATE ONLY %s SET weights = NULL, user_normal = NULL, item_normal = NULL "
+								 "WHERE (weights IS NOT NULL OR user_normal IS NOT NULL) AND generation OPERATOR(pg_catalog.<>) " INT64_FORMAT,
 								 QualifiedName(RelationGetRelid(head)), generation);
 
 	if (SPI_execute(query, false, 0) < 0)

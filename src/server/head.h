@@ -62,6 +62,13 @@ typedef enum HeadColumn
 	HEAD_BATCH_NORM,
 	HEAD_STAGE,
 	HEAD_PROGRESS,
+	HEAD_BURN_IN,
+	HEAD_IMPLICIT,
+	HEAD_N_DRAWS,
+	HEAD_NOISE,
+	HEAD_USER_NORMAL,
+	HEAD_ITEM_NORMAL,
+	HEAD_CALIBRATION,
 	HEAD_COLUMNS
 } HeadColumn;
 
@@ -112,6 +119,9 @@ extern int	HeadFactors(const HeadRow *row, Side side, const char *name);
 /* Is it the row of a neural model? */
 extern bool HeadHasNet(const HeadRow *row);
 
+/* Is it the row of a Bayesian model? */
+extern bool HeadHasNormals(const HeadRow *row);
+
 /*
  * A neural model's shape, which is checked, and weights, which are not: they
  * are read when they are asked for, under the snapshot of the row.
@@ -120,7 +130,7 @@ extern cf_net_shape HeadNetShape(const HeadRow *row);
 extern const float4 *HeadWeights(const HeadRow *row, size_t *n);
 extern Datum Float4ArrayDatum(const float4 *values, size_t n);
 
-/* Weights are kept in the current row alone: those of other generations go. */
+/* Weights and normals are kept in the current row alone: those of other generations go. */
 extern void HeadForgetWeights(Relation head, int64 generation);
 
 /* The row as a value of type collab.model. */

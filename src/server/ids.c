@@ -73,11 +73,11 @@ CheckRating(const CachedModel *model, cf_key item, float4 rating)
 						KeyToString(&model->items.key_type, item))));
 }
 
-/* The rating, moved into the model's range. */
+/* The rating, moved into the model's range where it has one that logits cannot leave. */
 static float4
 ClipRating(const cf_model *model, float4 rating, uint64 *n_clipped)
 {
-	if (!model->use_range || (rating >= model->low && rating <= model->high))
+	if (model->link != CF_LINK_SIGMOID || (rating >= model->low && rating <= model->high))
 		return rating;
 	(*n_clipped)++;
 	return rating < model->low ? model->low : model->high;

@@ -155,6 +155,7 @@ CheckColumns(EmbeddingTable *table, const char *model)
 								   columns[i].type_name ? " of type " : "",
 								   columns[i].type_name ? columns[i].type_name : ""));
 	}
+	table->draws = FindColumn(relation, DRAWS_COLUMN, FLOAT4ARRAYOID);
 	attribute = TupleDescAttr(RelationGetDescr(relation), table->attnums[EMBEDDING_KEY] - 1);
 	table->key_type = KeyTypeOfColumn(key, attribute->atttypid, attribute->atttypmod,
 									  attribute->attcollation);
@@ -372,6 +373,42 @@ ModelCreate(const NewModelName *name, const KeyType *user_key, const KeyType *it
 	ExecuteDDL(psprintf("CREATE TABLE %s OF collab.model (PRIMARY KEY (generation)) USING heap",
 						head));
 	return get_relname_relid(name->head, name->schema);
+}
+
+void
+ModelOpenDraws(EmbeddingTable *table, Side side, Oid relid, const char *model)
+{
+	table->side = side;
+	table->relation = table_open(relid, AccessShareLock);
+	CheckSelect(table->relation);
+	CheckColumns(table, model);
+}
+
+static void
+AddDraws(Oid table)
+{
+	const char *name = QualifiedName(table);
+
+	ExecuteDDL(psprintf("ALTER TABLE %s ADD COLUMN " DRAWS_COLUMN " pg_catalog.float4[]", name));
+	ExecuteDDL(psprintf("ALTER TABLE %s ALTER COLUMN " DRAWS_COLUMN " SET STORAGE EXTERNAL", name));
+}
+
+void
+ModelAddDraws(ModelTables *tables)
+{
+	Oid			head = RelationGetRelid(tables->head);
+	Oid			users = tables->users.draws == 0 ? RelationGetRelid(tables->users.relation) : InvalidOid;
+	Oid			items = tables->items.draws == 0 ? RelationGetRelid(tables->items.relation) : InvalidOid;
+	HeadRow		row;
+
+	if (!OidIsValid(users) && !OidIsValid(items))
+		return;
+	ModelClose(tables);
+	if (OidIsValid(users))
+		AddDraws(users);
+	if (OidIsValid(items))
+		AddDraws(items);
+	(void) ModelOpenForWrite(head, tables, &row);
 }
 
 /* Add a table to the list of a DROP TABLE, if it is there and is the caller's. */

@@ -36,7 +36,11 @@ typedef struct EmbeddingTable
 	Relation	relation;
 	KeyType		key_type;
 	AttrNumber	attnums[EMBEDDING_COLUMNS];
+	AttrNumber	draws;			/* 0: there is no such column */
 } EmbeddingTable;
+
+/* The column of a Bayesian model's draws, in tables that have it. */
+#define DRAWS_COLUMN	"draws"
 
 /* A model that is opened for writing. */
 typedef struct ModelTables
@@ -106,6 +110,16 @@ extern void ModelRequireCreate(const NewModelName *name);
 extern Oid	ModelCreate(const NewModelName *name, const KeyType *user_key,
 						const KeyType *item_key, Oid *users, Oid *items);
 extern void ModelAddKeys(Oid users, Oid items);
+
+/*
+ * Give tables that are open for writing the column of draws where they lack
+ * it: they are closed and opened again, and locked against all others from
+ * then on.  SPI is connected.
+ */
+extern void ModelAddDraws(ModelTables *tables);
+
+/* Open an embedding table for its draws, by its oid, for a reader. */
+extern void ModelOpenDraws(EmbeddingTable *table, Side side, Oid relid, const char *model);
 
 /* Drop all tables of a model that still exist; SPI is connected. */
 extern void ModelDrop(Oid head);

@@ -20,6 +20,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
+#include "core/cf_bayes.h"
 #include "server/blas.h"
 #include "server/compat.h"
 #include "server/options.h"
@@ -74,6 +75,9 @@ typedef struct Option
 /* In the order of SolverChoice. */
 static const char *const solver_choices[] = {"auto", "adam", "sgd", "bayes", NULL};
 
+/* In the order of cf_implicit. */
+static const char *const implicit_choices[] = {"auto", "none", "items", "both", NULL};
+
 /* Presets stand in the order adam, mlp, sgd, bayes; what a solver does not know has 0. */
 static const Option option_table[] = {
 	{"n_factors", OPTION_INTEGER, AT(n_factors), ADAM | SGD | BAYES, false, .presets = {50, 0, 50, 20},
@@ -113,6 +117,12 @@ static const Option option_table[] = {
 	{"batch_norm", OPTION_BOOLEAN, AT(batch_norm), MLP, false, .presets = FOR_ALL(true)},
 	{"dropout", OPTION_REAL, AT(dropout), MLP, false, .presets = {0},
 		.least = 0, .greatest = BELOW_1, .bounds = "at least 0 and less than 1"},
+	{"burn_in", OPTION_INTEGER, AT(burn_in), BAYES, false, .presets = {0},
+		.least = 0, .greatest = 100000, .bounds = "between 0 and 100000"},
+	{"implicit", OPTION_CHOICE, AT(implicit), BAYES, false, .presets = {0},
+		.bounds = "'auto', 'none', 'items' or 'both'", .choices = implicit_choices},
+	{"keep_draws", OPTION_INTEGER, AT(keep_draws), BAYES, false, .presets = {0},
+		.least = 0, .greatest = 1000, .bounds = "between 0 and 1000"},
 	{"keep_best", OPTION_BOOLEAN, AT(keep_best), ALL, true, .presets = {false}},
 	{"verbose", OPTION_BOOLEAN, AT(verbose), ALL, true, .presets = {true}},
 };
@@ -565,10 +575,34 @@ Settled(const TrainOptions *options, Solver solver)
 	return settled;
 }
 
+/*
+ * Sweeps of the sampler by the rules, where they were not given: as many as
+ * n_train ratings need, and what was given leaves room for.
+ */
+static void
+SettleSweeps(TrainOptions *options, size_t n_train)
+{
+	if (options->solver_used != SOLVER_BAYES)
+		return;
+	if (!OptionsGiven(options, "n_epochs"))
+	{
+		options->n_epochs = (int32) cf_bayes_sweeps(n_train);
+		if (OptionsGiven(options, "burn_in"))
+			options->n_epochs = Max(options->n_epochs, 2 * options->burn_in);
+	}
+	if (!OptionsGiven(options, "burn_in"))
+		options->burn_in = (int32) cf_bayes_burn_in((uint32) options->n_epochs);
+	if (!OptionsGiven(options, "n_epochs"))
+		options->n_epochs = Max(options->n_epochs, options->burn_in + options->keep_draws);
+}
+
 TrainOptions
 OptionsSettle(const TrainOptions *options, const cf_ratings *ratings)
 {
-	return Settled(options, ChooseSolver(options, ratings->n_train));
+	TrainOptions settled = Settled(options, ChooseSolver(options, ratings->n_train));
+
+	SettleSweeps(&settled, ratings->n_train);
+	return settled;
 }
 
 void
@@ -819,6 +853,29 @@ CheckSolver(const TrainOptions *options)
 				 errmsg("solver \"%s\" is not there yet", solver_names[solver])));
 }
 
+/* After all others: are there sweeps to average, and to draw from? */
+static void
+CheckSweeps(const TrainOptions *options)
+{
+	TrainOptions copy = *options;
+
+	SettleSweeps(&copy, 0);
+	if (copy.solver_used != SOLVER_BAYES)
+		return;
+	if (copy.n_epochs <= copy.burn_in)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("n_epochs must be greater than burn_in"),
+				 errdetail("Of %d sweeps none would be left to average after %d.",
+						   copy.n_epochs, copy.burn_in)));
+	if (copy.keep_draws > copy.n_epochs - copy.burn_in)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("keep_draws must be at most n_epochs minus burn_in"),
+				 errdetail("There are %d sweeps after burn-in to keep %d draws of.",
+						   copy.n_epochs - copy.burn_in, copy.keep_draws)));
+}
+
 void
 OptionsCheck(const TrainOptions *options)
 {
@@ -838,6 +895,7 @@ OptionsCheck(const TrainOptions *options)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("lr_max times wd must be less than 1"),
 				 errdetail("Each step would take all of every embedding away.")));
+	CheckSweeps(&copy);
 	if (options->keep_best && options->valid_pct == 0)
 		NothingHeldOut(NULL);
 }
@@ -862,6 +920,12 @@ bool
 OptionsGiven(const TrainOptions *options, const char *name)
 {
 	return IsGiven(options, OptionNamed(name));
+}
+
+bool
+OptionsUseSampler(const TrainOptions *options)
+{
+	return LikelySolver(options) == SOLVER_BAYES;
 }
 
 const cf_solver *
@@ -897,6 +961,17 @@ SetNet(cf_settings *settings, const TrainOptions *options, const cf_ratings *rat
 	settings->use_bias = false;
 }
 
+/* What the sampler has.  Its range is that of the ratings, unless another is given. */
+static void
+SetSampler(cf_settings *settings, const TrainOptions *options)
+{
+	settings->burn_in = (uint32) options->burn_in;
+	settings->implicit = (cf_implicit) options->implicit;
+	settings->keep_draws = (uint32) options->keep_draws;
+	settings->use_bias = true;
+	settings->use_range = options->range_mode == RANGE_GIVEN;
+}
+
 cf_settings
 OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings)
 {
@@ -917,12 +992,14 @@ OptionsToSettings(const TrainOptions *options, const cf_ratings *ratings)
 	if (options->use_nn)
 		SetNet(&settings, options, ratings);
 	settings.use_range = options->range_mode != RANGE_NONE;
+	if (options->solver_used == SOLVER_BAYES)
+		SetSampler(&settings, options);
 	if (options->range_mode == RANGE_GIVEN)
 	{
 		settings.low = options->low;
 		settings.high = options->high;
 	}
-	else if (options->range_mode == RANGE_FROM_DATA)
+	else if (settings.use_range)
 		cf_default_range(ratings->low, ratings->high, &settings.low, &settings.high);
 	return settings;
 }

@@ -71,6 +71,9 @@ typedef struct TrainOptions
 	int32		item_factors;
 	bool		batch_norm;
 	float8		dropout;
+	int32		burn_in;		/* of bayes alone, like what follows */
+	int32		implicit;		/* cf_implicit */
+	int32		keep_draws;
 	bool		keep_best;
 	bool		verbose;
 } TrainOptions;
@@ -134,6 +137,9 @@ extern void OptionsRequireHeldOut(const TrainOptions *options, const cf_ratings 
 
 /* Was the option of that name given? */
 extern bool OptionsGiven(const TrainOptions *options, const char *name);
+
+/* Do they ask for solver bayes? */
+extern bool OptionsUseSampler(const TrainOptions *options);
 
 /* The solver of settled options. */
 extern const cf_solver *OptionsSolver(const TrainOptions *options);

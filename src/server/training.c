@@ -17,6 +17,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "core/cf_bayes.h"
 #include "server/compat.h"
 #include "server/describe.h"
 #include "server/embeddings.h"
@@ -163,6 +164,19 @@ NoticeDegenerate(const TrainingJob *job)
 		ereport(NOTICE, (errmsg("there are too few ratings to hold any out for validation")));
 }
 
+/* What solver bayes alone has. */
+static void
+DescribeSampler(TrainingJob *job)
+{
+	static const char *const names[] = {"auto", "none", "items", "both"};
+	const cf_ratings *ratings = job->ratings;
+	cf_implicit implicit = cf_bayes_implicit(&job->settings, cf_dict_count(ratings->users),
+											 cf_dict_count(ratings->items), ratings->n_train);
+
+	HeadSet(&job->row, HEAD_BURN_IN, Int32GetDatum((int32) job->settings.burn_in));
+	HeadSet(&job->row, HEAD_IMPLICIT, CStringGetTextDatum(names[implicit]));
+}
+
 /* The values as used. */
 static void
 DescribeSettings(TrainingJob *job)
@@ -177,6 +191,8 @@ DescribeSettings(TrainingJob *job)
 		HeadSet(row, HEAD_N_FACTORS, Int32GetDatum((int32) settings->n_factors));
 	HeadSet(row, HEAD_N_EPOCHS, Int32GetDatum((int32) settings->n_epochs));
 	HeadSet(row, HEAD_USE_BIAS, BoolGetDatum(settings->use_bias));
+	if (solver == &cf_bayes)
+		DescribeSampler(job);
 	if (settings->batch_size > 0)
 		HeadSet(row, HEAD_BATCH_SIZE, Int32GetDatum((int32) settings->batch_size));
 	if (job->settings.use_range)
@@ -360,6 +376,11 @@ JobRequireWarmStart(const TrainingJob *job, const HeadRow *current)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a warm start cannot change use_nn"),
+				 errhint("Retrain without warm_start.")));
+	if (OptionsUseSampler(&job->options) != HeadHasNormals(current))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a warm start cannot change between solver \"bayes\" and another"),
 				 errhint("Retrain without warm_start.")));
 	if (job->options.use_nn)
 	{
@@ -551,11 +572,14 @@ JobStore(TrainingJob *job, ModelTables *tables, bool fresh)
 	JobRequireKeysFit(job, tables);
 	cf_training_end(job->training);
 	job->training = NULL;
+	if (job->settings.keep_draws > 0)
+		ModelAddDraws(tables);
 	EmbeddingsWrite(&tables->users, &job->model.users, job->ratings->users, fresh);
 	EmbeddingsWrite(&tables->items, &job->model.items, job->ratings->items, fresh);
 
 	DescribeLosses(job);
 	DescribeNet(job);
+	DescribeBayes(row, &job->model);
 	row->nulls[HEAD_STAGE] = true;
 	row->nulls[HEAD_PROGRESS] = true;
 	HeadSet(row, HEAD_FINISHED, TimestampTzGetDatum(GetCurrentTimestamp()));

@@ -67,7 +67,7 @@ exact_loss(const cf_model *model, const cf_rating *rows, size_t n, const double 
 		for (f = 0; f < k; f++)
 			logit += (p[f] + (p + f == shifted ? *shift : 0)) * (q[f] + (q + f == shifted ? *shift : 0));
 		logit += p[k] + (p + k == shifted ? *shift : 0) + q[k] + (q + k == shifted ? *shift : 0);
-		rating = model->use_range ?
+		rating = model->link == CF_LINK_SIGMOID ?
 			model->low + (model->high - model->low) / (1 + exp(-logit)) : logit;
 		sum += (rating - rows[j].value) * (rating - rows[j].value);
 	}
@@ -115,7 +115,7 @@ test_gradient(bool use_bias, bool use_range)
 	cf_host_init(&host);
 	cf_model_init(&model, &host);
 	model.use_bias = use_bias;
-	model.use_range = use_range;
+	model.link = use_range ? CF_LINK_SIGMOID : CF_LINK_NONE;
 	model.high = 5.5f;
 	cf_side_create(&model.users, &host, USERS, K);
 	cf_side_create(&model.items, &host, ITEMS, K);

@@ -71,7 +71,7 @@ make_model(fixture *f, uint64_t *counter)
 {
 	cf_model_init(&f->model, &f->host);
 	f->model.use_bias = draw(counter) % 4 != 0;
-	f->model.use_range = draw(counter) % 2 != 0;
+	f->model.link = draw(counter) % 2 != 0 ? CF_LINK_SIGMOID : CF_LINK_NONE;
 	f->model.low = 0.5f;
 	f->model.high = 5.5f;
 	f->model.mean_rating = 3.25;

@@ -42,7 +42,7 @@ set_up(fixture *fix, uint32_t n_items, uint32_t k, size_t n, bool use_range, boo
 	fix->counter = n_items * 7919 + k * 31 + n;
 	cf_model_init(&fix->model, &fix->test.host);
 	fix->model.use_bias = use_bias;
-	fix->model.use_range = use_range;
+	fix->model.link = use_range ? CF_LINK_SIGMOID : CF_LINK_NONE;
 	fix->model.low = 0.5f;
 	fix->model.high = 5.5f;
 	cf_side_create(items, &fix->test.host, n_items, k);
@@ -189,9 +189,9 @@ objective(const fixture *fix, uint32_t direction, double h)
 
 		for (f = 0; f <= k; f++)
 			logit += entry(fix, j, f) * (fix->out[f] + (f == direction ? h : 0));
-		rating = !model->use_range ? logit :
+		rating = model->link == CF_LINK_NONE ? logit :
 			model->low + ((double) model->high - model->low) / (1 + exp(-logit));
-		if (model->use_range)
+		if (model->link != CF_LINK_NONE)
 			value = fmin(fmax(value, model->low), model->high);
 		sum += (value - rating) * (value - rating);
 	}

@@ -318,7 +318,7 @@ make_model(cf_model *model, cf_host *host, const cf_settings *s)
 				u;
 
 	cf_model_init(model, host);
-	model->use_range = s->use_range;
+	model->link = s->use_range ? CF_LINK_SIGMOID : CF_LINK_NONE;
 	model->low = s->low;
 	model->high = s->high;
 	make_side(&model->users, host, 5, s->net.user_factors, &counter);

@@ -17,7 +17,7 @@ make_model(cf_model *model, cf_host *host, bool use_bias, bool use_range)
 	cf_side_create(&model->users, host, 2, 3);
 	cf_side_create(&model->items, host, 2, 3);
 	model->use_bias = use_bias;
-	model->use_range = use_range;
+	model->link = use_range ? CF_LINK_SIGMOID : CF_LINK_NONE;
 	model->low = 1;
 	model->high = 5;
 	model->mean_rating = 3.25;
@@ -72,7 +72,7 @@ test_extremes(void)
 
 	cf_host_init(&host);
 	cf_model_init(&model, &host);
-	model.use_range = true;
+	model.link = CF_LINK_SIGMOID;
 	for (r = 0; r < 4; r++)
 	{
 		model.low = ranges[r][0];
@@ -86,7 +86,7 @@ test_extremes(void)
 		good = good && cf_model_rating(&model, 1000) == model.high && cf_model_rating(&model, -1000) == model.low;
 	}
 	OK(good, "ratings stay within the range");
-	model.use_range = false;
+	model.link = CF_LINK_NONE;
 	OK(cf_model_rating(&model, 1000) == 1000, "without a range the logit is the rating");
 }
 

@@ -294,7 +294,7 @@ test_model(bool use_range)
 	cf_host_init(&host);
 	cf_model_init(&model, &host);
 	model.mean_rating = 3.25;
-	model.use_range = use_range;
+	model.link = use_range ? CF_LINK_SIGMOID : CF_LINK_NONE;
 	model.high = 5.5f;
 	make_side(&model.users, &host, 6, 3, &counter);
 	make_side(&model.items, &host, 40, 5, &counter);

@@ -112,7 +112,7 @@ make_model(cf_model *model, cf_host *host, const shape *s, uint64_t counter)
 	cf_model_init(model, host);
 	model->kernels = cf_kernels_level(s->level);
 	model->use_bias = s->use_bias;
-	model->use_range = s->use_range;
+	model->link = s->use_range ? CF_LINK_SIGMOID : CF_LINK_NONE;
 	model->low = 0.5f;
 	model->high = 5.5f;
 	model->mean_rating = 3.3;
