@@ -192,6 +192,8 @@ multiply_columns(void *context, size_t index, uint32_t thread)
 		const float *direction = task->direction + row * width;
 		float	   *to = task->product + row * width;
 
+		/* what stands there is of another product */
+		memset(to, 0, width * sizeof(float));
 		if (cf_chain_count(other, row) == 0)
 			continue;
 		chain->gram->sum(task->part, width, &ratings, cf_chain_count(other, row), to);

@@ -741,7 +741,7 @@ test_warm(void)
 
 /* Who rates what tells the user's taste; the ratings are few. */
 static void
-test_implicit(void)
+test_implicit(uint32_t n_cold)
 {
 	cf_host		host;
 	double		errors[2];
@@ -771,7 +771,10 @@ test_implicit(void)
 			(void) add(&f, user, item, 3.0 + (item % 4 < 2 ? 1.0 : -1.0) * (group == 0 ? 1.0 : -1.0) +
 					   1.5 * normal(&counter));
 		}
-		if (cf_ratings_freeze(f.ratings, 3, 0.0) != CF_OK || train(&f, &host, &s, 2, NULL, NULL) != CF_OK)
+		/* items of one rating, of which some have it held out */
+		for (n = 0; n < n_cold; n++)
+			(void) add(&f, n % 400, 1000 + n, 3.0);
+		if (cf_ratings_freeze(f.ratings, 3, n_cold > 0 ? 0.2 : 0.0) != CF_OK || train(&f, &host, &s, 2, NULL, NULL) != CF_OK)
 			abort();
 		errors[j] = 0.0;
 		for (n = 0; n < 400 * 40; n++)
@@ -784,7 +787,8 @@ test_implicit(void)
 		}
 		release(&f);
 	}
-	OK(errors[1] < 0.6 * errors[0], "who rated what is learnt from: %.0f, without %.0f", errors[1], errors[0]);
+	OK(errors[1] < 0.6 * errors[0], "who rated what is learnt from, beside %u items of one rating: %.0f, without %.0f",
+	   n_cold, errors[1], errors[0]);
 	OK(cf_bayes_implicit(&(cf_settings) {0}, 943, 1664, 80000) == CF_IMPLICIT_BOTH &&
 	   cf_bayes_implicit(&(cf_settings) {0}, 20000, 15000, 50000) == CF_IMPLICIT_NONE &&
 	   cf_bayes_implicit(&(cf_settings) {0}, 138000, 27000, 20000000) == CF_IMPLICIT_NONE &&
@@ -1071,7 +1075,8 @@ main(void)
 	test_conjugate();
 	test_planted();
 	test_warm();
-	test_implicit();
+	test_implicit(0);
+	test_implicit(500);
 	test_sparse();
 	test_odd();
 	test_memory();
