@@ -743,11 +743,11 @@ test_warm(void)
 static void
 test_implicit(uint32_t n_cold)
 {
-	cf_host		host;
+	test_host	test;
 	double		errors[2];
 	int			j;
 
-	cf_host_init(&host);
+	test_host_init(&test);
 	for (j = 0; j < 2; j++)
 	{
 		cf_settings s = plain;
@@ -756,7 +756,7 @@ test_implicit(uint32_t n_cold)
 		uint32_t	n;
 
 		s.implicit = j == 0 ? CF_IMPLICIT_NONE : CF_IMPLICIT_BOTH;
-		begin_ratings(&f, &host);
+		begin_ratings(&f, &test.host);
 		for (n = 0; n < 400 * 8; n++)
 		{
 			uint32_t	user = n / 8;
@@ -774,7 +774,7 @@ test_implicit(uint32_t n_cold)
 		/* items of one rating, of which some have it held out */
 		for (n = 0; n < n_cold; n++)
 			(void) add(&f, n % 400, 1000 + n, 3.0);
-		if (cf_ratings_freeze(f.ratings, 3, n_cold > 0 ? 0.2 : 0.0) != CF_OK || train(&f, &host, &s, 2, NULL, NULL) != CF_OK)
+		if (cf_ratings_freeze(f.ratings, 3, n_cold > 0 ? 0.2 : 0.0) != CF_OK || train(&f, &test.host, &s, 2, NULL, NULL) != CF_OK)
 			abort();
 		errors[j] = 0.0;
 		for (n = 0; n < 400 * 40; n++)
