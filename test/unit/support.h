@@ -13,6 +13,13 @@
 #include "cf_model.h"
 #include "cf_random.h"
 
+/* Under ThreadSanitizer, which is slow, tests leave out what has no threads. */
+#ifdef __SANITIZE_THREAD__
+#define FOR_RACES	true
+#else
+#define FOR_RACES	false
+#endif
+
 /* A host whose n-th request fails (0: none) and that stops at the n-th poll. */
 typedef struct test_host
 {

@@ -1066,6 +1066,12 @@ test_recommend(void)
 int
 main(void)
 {
+	if (FOR_RACES)
+	{
+		test_planted();
+		test_implicit(0);
+		return tap_done();
+	}
 	test_kernels();
 	test_gamma();
 	test_means(1);
