@@ -5,10 +5,11 @@
  *	  biases and noise, on the scale 0.5 to 5 in halves.
  *
  *	  cc -O2 ratings.c -o ratings -lm
- *	  ./ratings USERS ITEMS RATINGS [SEED [PREFIX]]
+ *	  ./ratings USERS ITEMS RATINGS [SEED [PREFIX [HELD_OUT]]]
  *
- * Prints "user item rating", tab separated, for COPY.  With a prefix the ids
- * are text: the prefix, u or i, and the number.
+ * Prints "user item rating", tab separated, for COPY.  With a prefix that is
+ * not empty the ids are text: the prefix, u or i, and the number.  HELD_OUT
+ * is a file for one rating in twenty, which is then not printed.
  */
 #include <math.h>
 #include <stdint.h>
@@ -112,6 +113,15 @@ draw(const table *t)
 	return uniform() < t->keep[i] ? i : t->alias[i];
 }
 
+static void
+print(FILE *to, const char *prefix, uint32_t user, uint32_t item, long halves)
+{
+	if (*prefix)
+		fprintf(to, "%su%u\t%si%u\t%g\n", prefix, user, prefix, item, (double) halves / 2);
+	else
+		fprintf(to, "%u\t%u\t%g\n", user, item, (double) halves / 2);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -119,6 +129,7 @@ main(int argc, char **argv)
 				items;
 	long		ratings;
 	const char *prefix;
+	FILE	   *held_out = NULL;
 	double	   *weight,
 			   *user_bias,
 			   *item_bias;
@@ -129,16 +140,21 @@ main(int argc, char **argv)
 
 	if (argc < 4)
 	{
-		fprintf(stderr, "usage: ratings USERS ITEMS RATINGS [SEED [PREFIX]]\n");
+		fprintf(stderr, "usage: ratings USERS ITEMS RATINGS [SEED [PREFIX [HELD_OUT]]]\n");
 		return 2;
 	}
 	users = (uint32_t) atol(argv[1]);
 	items = (uint32_t) atol(argv[2]);
 	ratings = atol(argv[3]);
 	state = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
-	prefix = argc > 5 ? argv[5] : NULL;
+	prefix = argc > 5 ? argv[5] : "";
 	if (users < 1 || items < 1)
 		return 2;
+	if (argc > 6 && (held_out = fopen(argv[6], "w")) == NULL)
+	{
+		perror(argv[6]);
+		return 1;
+	}
 
 	weight = take(users > items ? users : items, sizeof(double));
 	for (uint32_t i = 0; i < users; i++)
@@ -172,10 +188,12 @@ main(int argc, char **argv)
 			score += user[(size_t) u * FACTORS + f] * item[(size_t) i * FACTORS + f];
 		halves = lround(2 * score);
 		halves = halves < 1 ? 1 : halves > 10 ? 10 : halves;
-		if (prefix)
-			printf("%su%u\t%si%u\t%g\n", prefix, u + 1, prefix, i + 1, (double) halves / 2);
-		else
-			printf("%u\t%u\t%g\n", u + 1, i + 1, (double) halves / 2);
+		print(held_out && next() % 20 == 0 ? held_out : stdout, prefix, u + 1, i + 1, halves);
+	}
+	if (held_out && fclose(held_out) != 0)
+	{
+		perror(argv[6]);
+		return 1;
 	}
 	return 0;
 }
