@@ -3,10 +3,10 @@
 
     peers.py surprise|cmfrec TRAIN VALID THREADS
 
-The files have lines "user item rating".  50 factors, three decays around the
-peer's default, all else as the peer has it: prints the seconds of the training
-whose error on VALID is the least (the ratings are in memory then, in the peer's
-own form where it has one), that error as a root mean square, and what was given.
+The files have lines "user item rating".  50 factors, three decays, all else
+as the peer has it: prints the seconds of the training whose error on VALID is the
+least (the ratings are in memory then, in the peer's own form where it has one),
+that error as a root mean square, and what was given.
 """
 import sys
 import time
@@ -38,12 +38,12 @@ def cmfrec(train, valid, threads):
     from cmfrec import CMF
 
     frame = pandas.DataFrame({"UserId": train[:, 0].astype(int), "ItemId": train[:, 1].astype(int), "Rating": train[:, 2]})
-    for decay in 5, 10, 20:
-        model = CMF(k=50, lambda_=decay, nthreads=threads, verbose=False)
+    for decay in {"lambda_": 10.0}, {"lambda_": 20.0}, {"lambda_": 0.05, "scale_lam": True}:
+        model = CMF(k=50, nthreads=threads, verbose=False, **decay)
         began = time.perf_counter()
         model.fit(frame)
         seconds = time.perf_counter() - began
-        yield seconds, rmse(model.predict(valid[:, 0].astype(int), valid[:, 1].astype(int)), valid), f"lambda_={decay}"
+        yield seconds, rmse(model.predict(valid[:, 0].astype(int), valid[:, 1].astype(int)), valid), ", ".join(f"{name}={value}" for name, value in decay.items())
 
 
 def main():
