@@ -7,6 +7,8 @@
  * through a copy of that one range.
  */
 #include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "cf_deferred.h"
@@ -14,7 +16,7 @@
 #include "cf_sgd.h"
 
 #define PART_BYTES		((size_t) 768 << 10)	/* of item rows, in a core's cache */
-#define RANGE_BYTES		((size_t) 256 << 10)	/* of user rows */
+#define RANGE_BYTES		((size_t) 64 << 10)	/* of user rows */
 #define LEAST_PARTS		4
 #define MOST_PARTS		64
 #define LEAST_TILE		1024	/* ratings, on average: less is not worth a task */
@@ -37,18 +39,24 @@ typedef struct sgd_state
 	size_t		n_train;
 	sgd_grid	grid;
 	size_t	   *tiles;			/* [ranges * n_parts + 1]: where each begins */
-	double	   *losses;			/* [n_parts]: of each tile of a stratum */
+	uint8_t    *parts;			/* [items]: of each item */
+	double	   *losses;			/* [tiles]: in the order of an epoch */
 	uint32_t   *bands;			/* [n_bands]: in the order of this epoch */
-	uint32_t   *shifts;			/* [n_parts]: strata in the order of this band */
-	cf_sgd_step step;			/* of the present stratum */
+	uint32_t   *shifts;			/* [n_bands][n_parts]: strata, in that of each band */
+	cf_sgd_step step;			/* but for rate and keep */
 	cf_schedule schedule;
 	double		wd;
 	double		unit;			/* 1 / V, see cf_sgd.h */
 	uint64_t	seed;
 	uint64_t	n_steps;		/* strata, in all */
 	uint64_t	done;
-	uint32_t	band;			/* of the present stratum */
-	uint32_t	shift;
+
+	/*
+	 * Strata of the present run that are done with each place of a band, and
+	 * with each part: whoever takes a tile waits for both.
+	 */
+	atomic_size_t places_done[MOST_PARTS];
+	atomic_size_t parts_done[MOST_PARTS];
 } sgd_state;
 
 /* ---------- the grid ---------- */
@@ -85,10 +93,13 @@ n_tiles(const sgd_grid *grid)
 	return (size_t) n_ranges(grid) * grid->n_parts;
 }
 
-static uint32_t
-part_of(const sgd_state *sgd, uint32_t item)
+static void
+assign_parts(sgd_state *sgd, uint32_t n_items)
 {
-	return (uint32_t) ((cf_mix(item ^ sgd->seed) >> 32) * sgd->grid.n_parts >> 32);
+	uint32_t	item;
+
+	for (item = 0; item < n_items; item++)
+		sgd->parts[item] = (uint8_t) ((cf_mix(item ^ sgd->seed) >> 32) * sgd->grid.n_parts >> 32);
 }
 
 /* Where range number "range" begins: at a user's first rating. */
@@ -126,7 +137,7 @@ cut_range(void *context, size_t range, uint32_t thread)
 
 	memcpy(copy, sgd->rows + first, n * sizeof(cf_rating));
 	for (j = 0; j < n; j++)
-		next[part_of(sgd, copy[j].item)]++;
+		next[sgd->parts[copy[j].item]]++;
 	for (part = 0; part < sgd->grid.n_parts; part++)
 	{
 		tiles[part] = at;
@@ -134,7 +145,7 @@ cut_range(void *context, size_t range, uint32_t thread)
 		next[part] = tiles[part];
 	}
 	for (j = 0; j < n; j++)
-		sgd->rows[next[part_of(sgd, copy[j].item)]++] = copy[j];
+		sgd->rows[next[sgd->parts[copy[j].item]]++] = copy[j];
 }
 
 static void
@@ -228,24 +239,60 @@ fetch_ahead(const cf_rating *rows, size_t n, const cf_side *items)
 	}
 }
 
-/* A task: a tile of the present stratum. */
-static void
-run_tile(void *context, size_t index, uint32_t thread)
+/* The strata of an epoch. */
+static uint64_t
+strata(const sgd_state *sgd)
 {
-	sgd_state  *sgd = context;
-	const cf_model *model = sgd->model;
-	size_t		range = (size_t) sgd->band * sgd->grid.n_parts + index;
-	size_t		tile = range * sgd->grid.n_parts + (index + sgd->shift) % sgd->grid.n_parts;
-	const cf_rating *rows = sgd->rows + sgd->tiles[tile];
-	size_t		n = sgd->tiles[tile + 1] - sgd->tiles[tile];
+	return (uint64_t) sgd->grid.n_parts * sgd->grid.n_bands;
+}
+
+/* The tile of a stratum, counted from the start, at a place of its band. */
+static size_t
+tile_of(const sgd_state *sgd, uint64_t stratum, size_t place, uint32_t *part)
+{
+	uint32_t	n_parts = sgd->grid.n_parts;
+	uint64_t	in_epoch = stratum % strata(sgd);
+
+	*part = (uint32_t) ((place + sgd->shifts[in_epoch]) % n_parts);
+	return ((size_t) sgd->bands[in_epoch / n_parts] * n_parts + place) * n_parts + *part;
+}
+
+/*
+ * Tiles are taken in order and those once taken are finished, so nobody waits
+ * for one that is never done.
+ */
+static void
+await(const atomic_size_t *done, size_t wanted)
+{
+	while (atomic_load_explicit(done, memory_order_acquire) < wanted)
+		sched_yield();
+}
+
+/* The step at a stratum's rate. */
+static cf_sgd_step
+step_at(const sgd_state *sgd, uint64_t stratum)
+{
 	cf_sgd_step step = sgd->step;
+	double		rate = cf_schedule_rate(&sgd->schedule, (double) stratum / (double) sgd->n_steps);
+
+	step.rate = (float) (rate * sgd->unit);
+	step.keep = (float) (1.0 - rate * sgd->wd);
+	return step;
+}
+
+/* One pass over a tile; the sum of its squared errors. */
+static double
+run_tile(const sgd_state *sgd, size_t tile, const cf_sgd_step *step)
+{
+	const cf_model *model = sgd->model;
+	const cf_rating *rows = sgd->rows + sgd->tiles[tile];
+	const size_t n = sgd->tiles[tile + 1] - sgd->tiles[tile];
+	const size_t most = step->use_range ? CF_SGD_GROUP : LINEAR_GROUP;
 	float	   *item_rows[CF_SGD_GROUP];
 	float		values[CF_SGD_GROUP] = {0};
-	const size_t most = step.use_range ? CF_SGD_GROUP : LINEAR_GROUP;
 	double		sum = 0.0;
 	size_t		done = 0;
 
-	(void) thread;
 	while (done < n)
 	{
 		size_t		size = next_group(rows + done, n - done < most ? n - done : most, &model->items,
@@ -253,11 +300,31 @@ run_tile(void *context, size_t index, uint32_t thread)
 
 		if (done + ROWS_AHEAD + size <= n)
 			fetch_ahead(rows + done + ROWS_AHEAD, size, &model->items);
-		sum += model->kernels->sgd_step(&step, cf_side_row(&model->users, rows[done].user),
+		sum += model->kernels->sgd_step(step, cf_side_row(&model->users, rows[done].user),
 										item_rows, values, size);
 		done += size;
 	}
-	sgd->losses[index] = sum;
+	return sum;
+}
+
+/* A task: tile after tile, a stratum's places in a row, stratum after stratum. */
+static void
+run_next(void *context, size_t index, uint32_t thread)
+{
+	sgd_state  *sgd = context;
+	size_t		turn = index / sgd->grid.n_parts;
+	size_t		place = index % sgd->grid.n_parts;
+	uint64_t	stratum = sgd->done + turn;
+	cf_sgd_step step = step_at(sgd, stratum);
+	uint32_t	part;
+	size_t		tile = tile_of(sgd, stratum, place, &part);
+
+	(void) thread;
+	await(&sgd->places_done[place], turn);
+	await(&sgd->parts_done[part], turn);
+	sgd->losses[index] = run_tile(sgd, tile, &step);
+	atomic_store_explicit(&sgd->places_done[place], turn + 1, memory_order_release);
+	atomic_store_explicit(&sgd->parts_done[part], turn + 1, memory_order_release);
 }
 
 /* 0 .. n - 1 in an order that depends on (seed; what it is for, which) alone. */
@@ -281,57 +348,59 @@ random_order(uint64_t seed, uint64_t row, uint32_t *order, uint32_t n)
 	}
 }
 
-/* Which stratum is next, and at what rate. */
+/* Bands in a fresh order, and the strata of each. */
 static void
-begin_stratum(sgd_state *sgd)
+begin_epoch(sgd_state *sgd, uint64_t epoch)
 {
+	uint32_t	n_bands = sgd->grid.n_bands;
 	uint32_t	n_parts = sgd->grid.n_parts;
-	uint64_t	n_epoch = (uint64_t) n_parts * sgd->grid.n_bands;
-	uint64_t	epoch = sgd->done / n_epoch;
-	uint32_t	in_epoch = (uint32_t) (sgd->done % n_epoch);
-	double		rate = cf_schedule_rate(&sgd->schedule, (double) sgd->done / (double) sgd->n_steps);
-
-	if (in_epoch == 0)
-		random_order(sgd->seed, epoch * 2, sgd->bands, sgd->grid.n_bands);
-	if (in_epoch % n_parts == 0)
-		random_order(sgd->seed, sgd->done / n_parts * 2 + 1, sgd->shifts, n_parts);
-	sgd->band = sgd->bands[in_epoch / n_parts];
-	sgd->shift = sgd->shifts[in_epoch % n_parts];
-	sgd->step.rate = (float) (rate * sgd->unit);
-	sgd->step.keep = (float) (1.0 - rate * sgd->wd);
-	sgd->done++;
-}
-
-/* Ratings of the present stratum. */
-static size_t
-stratum_size(const sgd_state *sgd)
-{
-	uint32_t	n_parts = sgd->grid.n_parts;
-	size_t		size = 0;
 	uint32_t	j;
 
-	for (j = 0; j < n_parts; j++)
+	random_order(sgd->seed, epoch * (n_bands + 1), sgd->bands, n_bands);
+	for (j = 0; j < n_bands; j++)
+		random_order(sgd->seed, epoch * (n_bands + 1) + j + 1,
+					 sgd->shifts + (size_t) j * n_parts, n_parts);
+}
+
+/* The next n strata, all of one epoch; adds their squared errors to *sum. */
+static cf_status
+run_strata(sgd_state *sgd, cf_pool *pool, uint64_t n, double *sum)
+{
+	size_t		n_tasks = (size_t) n * sgd->grid.n_parts;
+	cf_status	status;
+	size_t		j;
+
+	if (n > sgd->n_steps - sgd->done)
+		return CF_TOO_MANY;
+	if (sgd->done % strata(sgd) == 0)
+		begin_epoch(sgd, sgd->done / strata(sgd));
+	for (j = 0; j < MOST_PARTS; j++)
 	{
-		size_t		tile = ((size_t) sgd->band * n_parts + j) * n_parts + (j + sgd->shift) % n_parts;
+		atomic_init(&sgd->places_done[j], 0);
+		atomic_init(&sgd->parts_done[j], 0);
+	}
+	status = cf_pool_run(pool, run_next, sgd, n_tasks);
+	sgd->done += n;
+	for (j = 0; j < n_tasks && status == CF_OK; j++)
+		*sum += sgd->losses[j];
+	return status;
+}
+
+/* Ratings of a stratum. */
+static size_t
+stratum_size(const sgd_state *sgd, uint64_t stratum)
+{
+	size_t		size = 0;
+	uint32_t	place;
+
+	for (place = 0; place < sgd->grid.n_parts; place++)
+	{
+		uint32_t	part;
+		size_t		tile = tile_of(sgd, stratum, place, &part);
 
 		size += sgd->tiles[tile + 1] - sgd->tiles[tile];
 	}
 	return size;
-}
-
-static cf_status
-run_stratum(sgd_state *sgd, cf_pool *pool, double *sum)
-{
-	cf_status	status;
-	uint32_t	j;
-
-	if (sgd->done >= sgd->n_steps)
-		return CF_TOO_MANY;
-	begin_stratum(sgd);
-	status = cf_pool_run(pool, run_tile, sgd, sgd->grid.n_parts);
-	for (j = 0; j < sgd->grid.n_parts && status == CF_OK; j++)
-		*sum += sgd->losses[j];
-	return status;
 }
 
 /* ---------- the solver ---------- */
@@ -341,9 +410,10 @@ sgd_step(void *state, cf_pool *pool, double *loss)
 {
 	sgd_state  *sgd = state;
 	double		sum = 0.0;
-	cf_status	status = run_stratum(sgd, pool, &sum);
+	cf_status	status = run_strata(sgd, pool, 1, &sum);
 
-	*loss = sum / (double) stratum_size(sgd);
+	if (status == CF_OK)
+		*loss = sum / (double) stratum_size(sgd, sgd->done - 1);
 	return status;
 }
 
@@ -351,12 +421,9 @@ static cf_status
 sgd_epoch(void *state, cf_pool *pool, double *loss)
 {
 	sgd_state  *sgd = state;
-	uint64_t	n = (uint64_t) sgd->grid.n_parts * sgd->grid.n_bands;
 	double		sum = 0.0;
-	cf_status	status = CF_OK;
+	cf_status	status = run_strata(sgd, pool, strata(sgd), &sum);
 
-	for (; n > 0 && status == CF_OK; n--)
-		status = run_stratum(sgd, pool, &sum);
 	*loss = sum / (double) sgd->n_train;
 	return status;
 }
@@ -372,9 +439,10 @@ sgd_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size
 	/* a range ends with a user, who as a rule rated no item twice */
 	range = cf_size_add(range, n_train < n_items ? n_train : n_items);
 	bytes = cf_size_add(bytes, cf_block_memory(n_tiles(&grid) + 1, sizeof(size_t)));
-	bytes = cf_size_add(bytes, cf_block_memory(grid.n_parts, sizeof(double)));
+	bytes = cf_size_add(bytes, cf_block_memory(n_items, sizeof(uint8_t)));
+	bytes = cf_size_add(bytes, cf_block_memory(n_tiles(&grid), sizeof(double)));
 	bytes = cf_size_add(bytes, cf_block_memory(grid.n_bands, sizeof(uint32_t)));
-	bytes = cf_size_add(bytes, cf_block_memory(grid.n_parts, sizeof(uint32_t)));
+	bytes = cf_size_add(bytes, cf_block_memory(n_ranges(&grid), sizeof(uint32_t)));
 	bytes = cf_size_add(bytes, cf_block_memory(n_ranges(&grid) + 1, sizeof(size_t)));
 	bytes = cf_size_add(bytes, cf_block_memory(n_threads, sizeof(cf_rating *)));
 	return cf_size_add(bytes, cf_size_mul(n_threads, cf_block_memory(range, sizeof(cf_rating))));
@@ -393,6 +461,7 @@ sgd_end(void *state)
 	cf_host    *host = sgd->host;
 
 	cf_free(host, sgd->tiles);
+	cf_free(host, sgd->parts);
 	cf_free(host, sgd->losses);
 	cf_free(host, sgd->bands);
 	cf_free(host, sgd->shifts);
@@ -403,11 +472,13 @@ static cf_status
 take_arrays(sgd_state *sgd)
 {
 	cf_host    *host = sgd->host;
+	const sgd_grid *grid = &sgd->grid;
 
-	sgd->tiles = cf_alloc(host, n_tiles(&sgd->grid) + 1, sizeof(size_t));
-	sgd->losses = sgd->tiles == NULL ? NULL : cf_alloc(host, sgd->grid.n_parts, sizeof(double));
-	sgd->bands = sgd->losses == NULL ? NULL : cf_alloc(host, sgd->grid.n_bands, sizeof(uint32_t));
-	sgd->shifts = sgd->bands == NULL ? NULL : cf_alloc(host, sgd->grid.n_parts, sizeof(uint32_t));
+	sgd->tiles = cf_alloc(host, n_tiles(grid) + 1, sizeof(size_t));
+	sgd->parts = sgd->tiles == NULL ? NULL : cf_alloc(host, sgd->model->items.n_rows, sizeof(uint8_t));
+	sgd->losses = sgd->parts == NULL ? NULL : cf_alloc(host, n_tiles(grid), sizeof(double));
+	sgd->bands = sgd->losses == NULL ? NULL : cf_alloc(host, grid->n_bands, sizeof(uint32_t));
+	sgd->shifts = sgd->bands == NULL ? NULL : cf_alloc(host, n_ranges(grid), sizeof(uint32_t));
 	return sgd->shifts == NULL ? host->failure : CF_OK;
 }
 
@@ -440,7 +511,7 @@ set_steps(sgd_state *sgd, const cf_settings *settings)
 	sgd->wd = settings->wd;
 	sgd->seed = settings->seed;
 	sgd->n_steps = settings->n_steps > 0 ? settings->n_steps :
-		(uint64_t) settings->n_epochs * sgd->grid.n_parts * sgd->grid.n_bands;
+		settings->n_epochs * strata(sgd);
 	sgd->step.n_factors = settings->n_factors;
 	sgd->step.stride = sgd->model->users.stride;
 	sgd->step.use_range = settings->use_range;
@@ -486,6 +557,8 @@ sgd_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, cf_
 	status = take_arrays(sgd);
 	if (status == CF_OK)
 		status = set_units(sgd, settings, ratings);
+	if (status == CF_OK)
+		assign_parts(sgd, model->items.n_rows);
 	if (status == CF_OK)
 		status = cut_grid(sgd, pool);
 	if (status == CF_OK)
