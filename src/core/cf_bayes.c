@@ -26,8 +26,8 @@
 #define WORK_AT_ONCE	((size_t) 1 << 23)	/* products */
 
 /* What makes a set dense enough for implicit information, and small enough. */
-#define DENSE_USERS		10		/* ratings */
-#define DENSE_ITEMS		5
+#define DENSE_USERS		20		/* ratings */
+#define DENSE_ITEMS		10
 #define IMPLICIT_MOST	((size_t) 2000000)	/* ratings */
 
 #define FULL_SWEEPS		60
