@@ -120,6 +120,7 @@ side_work(const cf_chain *chain, uint32_t n_rows)
 static void
 plan_side(plan *p, cf_chain *chain, cf_chain_side *side)
 {
+	const cf_chain_side *other = &chain->sides[1 - side->number];
 	size_t		total = side_work(chain, side->n_rows);
 
 	side->most_blocks = total / block_work(total) + 1;
@@ -135,6 +136,7 @@ plan_side(plan *p, cf_chain *chain, cf_chain_side *side)
 	{
 		plan_block(p, &side->links, side->n_rows, chain->width * sizeof(float), true);
 		plan_block(p, &side->link_gram, chain->width, chain->width * sizeof(double), true);
+		plan_block(p, &side->link_diagonal, other->n_rows, sizeof(float), true);
 	}
 }
 
@@ -381,6 +383,27 @@ sort_by_item(bayes_state *state)
 	return CF_OK;
 }
 
+/* Of a row of F, each number is one over the root of the ratings. */
+static cf_status
+add_diagonals(cf_chain *chain)
+{
+	cf_chain_side *users = &chain->sides[0];
+	cf_chain_side *items = &chain->sides[1];
+	const cf_rating *rows = chain->ratings->rows;
+	size_t		j;
+
+	for (j = 0; j < chain->n_train; j++)
+	{
+		if (users->linked)
+			users->link_diagonal[rows[j].item] += 1.0f / (float) cf_chain_count(users, rows[j].user);
+		if (items->linked)
+			items->link_diagonal[rows[j].user] += 1.0f / (float) cf_chain_count(items, rows[j].item);
+		if (rows_are_due(chain, j))
+			return CF_STOPPED;
+	}
+	return CF_OK;
+}
+
 /* Where the chain starts: the rows that the model knows, the others at random. */
 static void
 start_row(cf_chain *chain, cf_chain_side *side, uint32_t row)
@@ -432,6 +455,8 @@ begin_chain(bayes_state *state, const cf_settings *settings)
 	cut_blocks(chain, &chain->sides[0]);
 	cut_blocks(chain, &chain->sides[1]);
 	status = sort_by_item(state);
+	if (status == CF_OK && chain->sides[1].linked)
+		status = add_diagonals(chain);
 	if (status == CF_OK)
 		status = start_rows(chain, &chain->sides[0]);
 	if (status == CF_OK)

@@ -77,6 +77,7 @@ typedef struct cf_chain_side
 	/* Linked only: sides' prior means are mean + links[row]. */
 	float	   *links;			/* [n_rows][width] */
 	double	   *link_gram;		/* [width][width] B' B */
+	float	   *link_diagonal;	/* [rows of the other side] of F' F */
 	double		link_scale;		/* precision of B is that, times "precision" */
 } cf_chain_side;
 

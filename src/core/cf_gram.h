@@ -39,9 +39,9 @@ typedef struct cf_gram
 	void		(*gather) (const float *table, size_t width, size_t n, const cf_gather *from,
 						   size_t first, size_t count, float mean, float scale, float *out);
 
-	/* out[j] = sum of the rows; width as above. */
-	void		(*sum) (const float *table, size_t width, const cf_gather *from, size_t count,
-						float *out);
+	/* out[j] = sum of the rows, j < n; the rest of a register is written, too. */
+	void		(*sum) (const float *table, size_t width, size_t n, const cf_gather *from,
+						size_t count, float *out);
 
 	/*
 	 * out[i][j] = (add: +=) sum over the rows of row[i] row[j], for j <= i < n.

@@ -51,30 +51,49 @@ KERNEL(gather) (const float *restrict table, size_t width, size_t n, const cf_ga
 	}
 }
 
-/* Two registers of columns at a time. */
-TARGET static void
-KERNEL(sum) (const float *restrict table, size_t width, const cf_gather *from, size_t count,
-			 float *restrict out)
+/* Sums of "n_registers" (a constant) registers of columns. */
+TARGET static INLINE void
+KERNEL(sum_columns) (const float *restrict table, size_t width, const cf_gather *from,
+					 size_t count, size_t column, float *restrict out, const int n_registers)
 {
-	size_t		c;
+	KERNEL(floats) sums[4];
 	size_t		j;
+	int			v;
 
-	for (c = 0; c < width; c += CF_GRAM_UNIT)
+	UNROLL
+	for (v = 0; v < n_registers; v++)
+		sums[v] = (KERNEL(floats)) {0};
+	for (j = 0; j < count; j++)
 	{
-		KERNEL(floats) sums[CF_GRAM_UNIT / LANES];
-		size_t		v;
+		const float *row = table + *KERNEL(number_at) (from, j) * width + column;
 
-		memset(sums, 0, sizeof(sums));
-		for (j = 0; j < count; j++)
-		{
-			const float *row = table + *KERNEL(number_at) (from, j) * width + c;
+		UNROLL
+		for (v = 0; v < n_registers; v++)
+			sums[v] += *(const KERNEL(floats) *) (row + v * LANES);
+	}
+	UNROLL
+	for (v = 0; v < n_registers; v++)
+		*(KERNEL(floats) *) (out + column + (size_t) (v * LANES)) = sums[v];
+}
 
-			UNROLL
-			for (v = 0; v < CF_GRAM_UNIT / LANES; v++)
-				sums[v] += *(const KERNEL(floats) *) (row + v * LANES);
-		}
-		for (v = 0; v < CF_GRAM_UNIT / LANES; v++)
-			*(KERNEL(floats) *) (out + c + v * LANES) = sums[v];
+TARGET static void
+KERNEL(sum) (const float *table, size_t width, size_t n, const cf_gather *from, size_t count,
+			 float *out)
+{
+	size_t		column;
+
+	for (column = 0; column < n; column += 4 * LANES)
+	{
+		size_t		left = (n - column + LANES - 1) / LANES;
+
+		if (left >= 4)
+			KERNEL(sum_columns) (table, width, from, count, column, out, 4);
+		else if (left == 3)
+			KERNEL(sum_columns) (table, width, from, count, column, out, 3);
+		else if (left == 2)
+			KERNEL(sum_columns) (table, width, from, count, column, out, 2);
+		else
+			KERNEL(sum_columns) (table, width, from, count, column, out, 1);
 	}
 }
 

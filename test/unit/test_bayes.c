@@ -138,7 +138,7 @@ check_gather(const cf_gram *gram)
 	for (j = 0; j < 48; j++)
 		table[j] = (float) j;
 	gram->gather(table, 16, 5, &from, 0, 3, 1.0f, 0.5f, out);
-	gram->sum(table, 16, &from, 3, sum);
+	gram->sum(table, 16, 16, &from, 3, sum);
 	for (j = 0; j < 3; j++)
 	{
 		const float *row = table + numbers[j] * 16;
