@@ -981,9 +981,10 @@ add_fold_ratings(const cf_model *model, const cf_side *fixed, const uint32_t *ro
 	}
 }
 
+/* The row's system, solved as far as L^-1 of its right side. */
 static cf_status
-solve_fold(const cf_model *model, const cf_side *own, const cf_chain *chain,
-		   const cf_worker *worker, float *out)
+factor_fold(const cf_model *model, const cf_side *own, const cf_chain *chain,
+			const cf_worker *worker)
 {
 	const size_t d = chain->d;
 	const double alpha = 1.0 / model->noise;
@@ -1001,52 +1002,106 @@ solve_fold(const cf_model *model, const cf_side *own, const cf_chain *chain,
 		for (i = j; i < d; i++)
 			column[i] = prior[i] + alpha * worker->gram[i * chain->width + j];
 	}
-	if (!chain->gram->factor(worker->system, d, d + 1, chain->stride))
-		return CF_NOT_FINITE;
-	for (j = 0; j < d; j++)
-		worker->mean[j] = worker->draw[j] = worker->system[j * chain->stride + d];
-	chain->gram->back(worker->system, d, chain->stride, worker->mean, worker->draw);
+	return chain->gram->factor(worker->system, d, d + 1, chain->stride) ? CF_OK : CF_NOT_FINITE;
+}
+
+/* The conditional mean, in worker->mean, and a draw made of worker->normals. */
+static void
+solve_fold(const cf_chain *chain, const cf_worker *worker)
+{
+	size_t		j;
+
+	for (j = 0; j < chain->d; j++)
+	{
+		worker->mean[j] = worker->system[j * chain->stride + chain->d];
+		worker->draw[j] = worker->mean[j] + worker->normals[j];
+	}
+	chain->gram->back(worker->system, chain->d, chain->stride, worker->mean, worker->draw);
+}
+
+static cf_status
+put_fold(const double *from, size_t d, float *out)
+{
+	size_t		j;
+
 	for (j = 0; j < d; j++)
 	{
-		out[j] = (float) worker->mean[j];
+		out[j] = (float) from[j];
 		if (!isfinite(out[j]))
 			return CF_NOT_FINITE;
 	}
 	return CF_OK;
 }
 
+/* A worker with the row's factored system, in chain->work, which is to be given back. */
+static cf_status
+begin_fold(cf_chain *chain, const cf_model *model, cf_host *host, const cf_side *fixed,
+		   const cf_side *own, const uint32_t *rows, const float *values, size_t n,
+		   cf_worker *worker)
+{
+	cf_settings settings = {.n_factors = fixed->n_factors, .implicit = CF_IMPLICIT_NONE};
+	size_t		done;
+	size_t		count;
+
+	memset(chain, 0, sizeof(*chain));
+	set_sizes(chain, &settings, 0, 0, 0);
+	chain->gram = cf_gram_best();
+	chain->work = cf_alloc_zero(host, 1, worker_doubles(chain) * sizeof(double));
+	if (chain->work == NULL)
+		return host->failure;
+	*worker = cf_chain_worker(chain, 0);
+	for (done = 0; done < n; done += count)
+	{
+		count = n - done < CF_GRAM_ROWS ? n - done : CF_GRAM_ROWS;
+		add_fold_ratings(model, fixed, rows + done, values + done, count, chain->width,
+						 worker->gathered);
+		chain->gram->gram(worker->gathered, count, chain->width, chain->d + 1, done > 0,
+						  worker->gram);
+		if (cf_should_stop(host))
+			return CF_STOPPED;
+	}
+	return factor_fold(model, own, chain, worker);
+}
+
 cf_status
 cf_bayes_fold(const cf_model *model, cf_host *host, const cf_side *fixed, const cf_side *own,
 			  const uint32_t *rows, const float *values, size_t n, float *out)
 {
-	cf_settings settings = {.n_factors = fixed->n_factors, .implicit = CF_IMPLICIT_NONE};
 	cf_chain	chain;
 	cf_worker	worker;
-	cf_status	status = CF_OK;
-	size_t		done;
-	size_t		count;
+	cf_status	status;
 
 	memcpy(out, own->prior.row, (fixed->n_factors + 1) * sizeof(float));
 	if (n == 0)
 		return CF_OK;
-	memset(&chain, 0, sizeof(chain));
-	set_sizes(&chain, &settings, 0, 0, 0);
-	chain.gram = cf_gram_best();
-	chain.work = cf_alloc_zero(host, 1, worker_doubles(&chain) * sizeof(double));
-	if (chain.work == NULL)
-		return host->failure;
-	worker = cf_chain_worker(&chain, 0);
-	for (done = 0; done < n && status == CF_OK; done += count)
-	{
-		count = n - done < CF_GRAM_ROWS ? n - done : CF_GRAM_ROWS;
-		add_fold_ratings(model, fixed, rows + done, values + done, count, chain.width,
-						 worker.gathered);
-		chain.gram->gram(worker.gathered, count, chain.width, chain.d + 1, done > 0, worker.gram);
-		if (cf_should_stop(host))
-			status = CF_STOPPED;
-	}
+	status = begin_fold(&chain, model, host, fixed, own, rows, values, n, &worker);
 	if (status == CF_OK)
-		status = solve_fold(model, own, &chain, &worker, out);
+	{
+		solve_fold(&chain, &worker);
+		status = put_fold(worker.mean, chain.d, out);
+	}
+	cf_free(host, chain.work);
+	return status;
+}
+
+cf_status
+cf_bayes_fold_draws(const cf_model *model, cf_host *host, const cf_side *fixed,
+					const cf_side *own, const uint32_t *rows, const float *values, size_t n,
+					uint64_t seed, uint32_t number, float *draws)
+{
+	cf_chain	chain;
+	cf_worker	worker;
+	cf_status	status = begin_fold(&chain, model, host, fixed, own, rows, values, n, &worker);
+	uint32_t	s;
+
+	for (s = 0; s < own->n_draws && status == CF_OK; s++)
+	{
+		cf_random_normal(seed, cf_chain_stream(PURPOSE_FOLD, own == &model->items),
+						 (uint64_t) s << 32 | number, worker.normals, chain.d);
+		solve_fold(&chain, &worker);
+		status = put_fold(worker.draw, chain.d, draws + s * chain.d);
+	}
+	draws[own->n_draws * (own->n_factors + 1)] = own == &model->users ? (float) model->noise : 0.0f;
 	cf_free(host, chain.work);
 	return status;
 }

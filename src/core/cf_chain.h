@@ -37,7 +37,8 @@ typedef enum cf_purpose
 	PURPOSE_NOISE,
 	PURPOSE_LINK_ROW,
 	PURPOSE_LINK_PRIOR,
-	PURPOSE_LINK_SCALE
+	PURPOSE_LINK_SCALE,
+	PURPOSE_FOLD
 } cf_purpose;
 
 /* What a thread computes a row in. */
