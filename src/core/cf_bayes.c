@@ -22,7 +22,7 @@
 #define BLOCKS_WANTED	256
 #define ROW_WORK		4		/* ratings that a row costs, for each unknown */
 #define ROWS_AT_ONCE	65536	/* between two polls */
-#define MEASURED		((size_t) 2000000)	/* ratings, for a sweep's loss */
+#define MEASURED		((size_t) 1000000)	/* ratings, for a sweep's loss */
 #define WORK_AT_ONCE	((size_t) 1 << 23)	/* products */
 
 /* What makes a set dense enough for implicit information, and small enough. */
@@ -377,8 +377,8 @@ sort_by_item(bayes_state *state)
 	for (row = items->n_rows; row > 0; row--)
 		items->starts[row] = items->starts[row - 1];
 	items->starts[0] = 0;
-	chain->sides[0].ratings = (cf_gather) {&rows[0].item, &rows[0].value, sizeof(cf_rating)};
-	items->ratings = (cf_gather) {&state->by_item[0].user, &state->by_item[0].value,
+	chain->sides[0].ratings = (cf_gather) {chain->n_train, &rows[0].item, &rows[0].value, sizeof(cf_rating)};
+	items->ratings = (cf_gather) {chain->n_train, &state->by_item[0].user, &state->by_item[0].value,
 	sizeof(item_rating)};
 	return CF_OK;
 }

@@ -128,7 +128,7 @@ check_gather(const cf_gram *gram)
 {
 	static const uint32_t numbers[3] = {2, 0, 1};
 	static const float values[3] = {5, 3, 1};
-	const cf_gather from = {numbers, values, sizeof(float)};
+	const cf_gather from = {3, numbers, values, sizeof(float)};
 	float		table[3 * 16] = {0};
 	float		out[3 * 16];
 	float		sum[16];
