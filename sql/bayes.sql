@@ -104,7 +104,9 @@ SELECT avg((rating BETWEEN lower AND upper)::integer) BETWEEN 0.75 AND 0.99 AS c
   FROM b_ratings, collab.predict_interval('b', user_id, item_id) WHERE user_id < 150 AND rating IS NOT NULL;
 SELECT * FROM collab.predict_interval('b', NULL, 'i4');
 SELECT count(*) FROM collab.predict_interval('b', '3', 'i4') x, collab.predict_interval('b', 3, 'i4'::text) y, collab.predict_interval('b', '3', 'i4'::text) z;
-SELECT collab.predict_interval('b', 300, 'i4');
+SELECT a.sd / b.sd BETWEEN 0.5 AND 2 AS alike FROM collab.predict_interval('b', 300, 'i4') a, collab.predict_interval('b', 3, 'i4') b;
+UPDATE b_users SET draws = NULL WHERE user_id = 4;
+SELECT collab.predict_interval('b', 4, 'i4');
 SELECT collab.predict_interval('b', 3, 'i4', 1);
 SELECT collab.predict_interval('b', 3, 'i4', 0);
 SELECT collab.predict_interval('b', 3, 'i4', 'NaN');

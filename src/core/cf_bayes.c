@@ -22,12 +22,12 @@
 #define BLOCKS_WANTED	256
 #define ROW_WORK		4		/* ratings that a row costs, for each unknown */
 #define ROWS_AT_ONCE	65536	/* between two polls */
-#define MEASURED		((size_t) 2000000)	/* ratings, for a sweep's loss */
+#define MEASURED		((size_t) 1000000)	/* ratings, for a sweep's loss */
 #define WORK_AT_ONCE	((size_t) 1 << 23)	/* products */
 
 /* What makes a set dense enough for implicit information, and small enough. */
-#define DENSE_USERS		10		/* ratings */
-#define DENSE_ITEMS		5
+#define DENSE_USERS		20		/* ratings */
+#define DENSE_ITEMS		10
 #define IMPLICIT_MOST	((size_t) 2000000)	/* ratings */
 
 #define FULL_SWEEPS		60
@@ -120,6 +120,7 @@ side_work(const cf_chain *chain, uint32_t n_rows)
 static void
 plan_side(plan *p, cf_chain *chain, cf_chain_side *side)
 {
+	const cf_chain_side *other = &chain->sides[1 - side->number];
 	size_t		total = side_work(chain, side->n_rows);
 
 	side->most_blocks = total / block_work(total) + 1;
@@ -135,6 +136,7 @@ plan_side(plan *p, cf_chain *chain, cf_chain_side *side)
 	{
 		plan_block(p, &side->links, side->n_rows, chain->width * sizeof(float), true);
 		plan_block(p, &side->link_gram, chain->width, chain->width * sizeof(double), true);
+		plan_block(p, &side->link_diagonal, other->n_rows, sizeof(float), true);
 	}
 }
 
@@ -375,9 +377,30 @@ sort_by_item(bayes_state *state)
 	for (row = items->n_rows; row > 0; row--)
 		items->starts[row] = items->starts[row - 1];
 	items->starts[0] = 0;
-	chain->sides[0].ratings = (cf_gather) {&rows[0].item, &rows[0].value, sizeof(cf_rating)};
-	items->ratings = (cf_gather) {&state->by_item[0].user, &state->by_item[0].value,
+	chain->sides[0].ratings = (cf_gather) {chain->n_train, &rows[0].item, &rows[0].value, sizeof(cf_rating)};
+	items->ratings = (cf_gather) {chain->n_train, &state->by_item[0].user, &state->by_item[0].value,
 	sizeof(item_rating)};
+	return CF_OK;
+}
+
+/* Of a row of F, each number is one over the root of the ratings. */
+static cf_status
+add_diagonals(cf_chain *chain)
+{
+	cf_chain_side *users = &chain->sides[0];
+	cf_chain_side *items = &chain->sides[1];
+	const cf_rating *rows = chain->ratings->rows;
+	size_t		j;
+
+	for (j = 0; j < chain->n_train; j++)
+	{
+		if (users->linked)
+			users->link_diagonal[rows[j].item] += 1.0f / (float) cf_chain_count(users, rows[j].user);
+		if (items->linked)
+			items->link_diagonal[rows[j].user] += 1.0f / (float) cf_chain_count(items, rows[j].item);
+		if (rows_are_due(chain, j))
+			return CF_STOPPED;
+	}
 	return CF_OK;
 }
 
@@ -432,6 +455,8 @@ begin_chain(bayes_state *state, const cf_settings *settings)
 	cut_blocks(chain, &chain->sides[0]);
 	cut_blocks(chain, &chain->sides[1]);
 	status = sort_by_item(state);
+	if (status == CF_OK && chain->sides[1].linked)
+		status = add_diagonals(chain);
 	if (status == CF_OK)
 		status = start_rows(chain, &chain->sides[0]);
 	if (status == CF_OK)
@@ -956,9 +981,10 @@ add_fold_ratings(const cf_model *model, const cf_side *fixed, const uint32_t *ro
 	}
 }
 
+/* The row's system, solved as far as L^-1 of its right side. */
 static cf_status
-solve_fold(const cf_model *model, const cf_side *own, const cf_chain *chain,
-		   const cf_worker *worker, float *out)
+factor_fold(const cf_model *model, const cf_side *own, const cf_chain *chain,
+			const cf_worker *worker)
 {
 	const size_t d = chain->d;
 	const double alpha = 1.0 / model->noise;
@@ -976,52 +1002,106 @@ solve_fold(const cf_model *model, const cf_side *own, const cf_chain *chain,
 		for (i = j; i < d; i++)
 			column[i] = prior[i] + alpha * worker->gram[i * chain->width + j];
 	}
-	if (!chain->gram->factor(worker->system, d, d + 1, chain->stride))
-		return CF_NOT_FINITE;
-	for (j = 0; j < d; j++)
-		worker->mean[j] = worker->draw[j] = worker->system[j * chain->stride + d];
-	chain->gram->back(worker->system, d, chain->stride, worker->mean, worker->draw);
+	return chain->gram->factor(worker->system, d, d + 1, chain->stride) ? CF_OK : CF_NOT_FINITE;
+}
+
+/* The conditional mean, in worker->mean, and a draw made of worker->normals. */
+static void
+solve_fold(const cf_chain *chain, const cf_worker *worker)
+{
+	size_t		j;
+
+	for (j = 0; j < chain->d; j++)
+	{
+		worker->mean[j] = worker->system[j * chain->stride + chain->d];
+		worker->draw[j] = worker->mean[j] + worker->normals[j];
+	}
+	chain->gram->back(worker->system, chain->d, chain->stride, worker->mean, worker->draw);
+}
+
+static cf_status
+put_fold(const double *from, size_t d, float *out)
+{
+	size_t		j;
+
 	for (j = 0; j < d; j++)
 	{
-		out[j] = (float) worker->mean[j];
+		out[j] = (float) from[j];
 		if (!isfinite(out[j]))
 			return CF_NOT_FINITE;
 	}
 	return CF_OK;
 }
 
+/* A worker with the row's factored system, in chain->work, which is to be given back. */
+static cf_status
+begin_fold(cf_chain *chain, const cf_model *model, cf_host *host, const cf_side *fixed,
+		   const cf_side *own, const uint32_t *rows, const float *values, size_t n,
+		   cf_worker *worker)
+{
+	cf_settings settings = {.n_factors = fixed->n_factors, .implicit = CF_IMPLICIT_NONE};
+	size_t		done;
+	size_t		count;
+
+	memset(chain, 0, sizeof(*chain));
+	set_sizes(chain, &settings, 0, 0, 0);
+	chain->gram = cf_gram_best();
+	chain->work = cf_alloc_zero(host, 1, worker_doubles(chain) * sizeof(double));
+	if (chain->work == NULL)
+		return host->failure;
+	*worker = cf_chain_worker(chain, 0);
+	for (done = 0; done < n; done += count)
+	{
+		count = n - done < CF_GRAM_ROWS ? n - done : CF_GRAM_ROWS;
+		add_fold_ratings(model, fixed, rows + done, values + done, count, chain->width,
+						 worker->gathered);
+		chain->gram->gram(worker->gathered, count, chain->width, chain->d + 1, done > 0,
+						  worker->gram);
+		if (cf_should_stop(host))
+			return CF_STOPPED;
+	}
+	return factor_fold(model, own, chain, worker);
+}
+
 cf_status
 cf_bayes_fold(const cf_model *model, cf_host *host, const cf_side *fixed, const cf_side *own,
 			  const uint32_t *rows, const float *values, size_t n, float *out)
 {
-	cf_settings settings = {.n_factors = fixed->n_factors, .implicit = CF_IMPLICIT_NONE};
 	cf_chain	chain;
 	cf_worker	worker;
-	cf_status	status = CF_OK;
-	size_t		done;
-	size_t		count;
+	cf_status	status;
 
 	memcpy(out, own->prior.row, (fixed->n_factors + 1) * sizeof(float));
 	if (n == 0)
 		return CF_OK;
-	memset(&chain, 0, sizeof(chain));
-	set_sizes(&chain, &settings, 0, 0, 0);
-	chain.gram = cf_gram_best();
-	chain.work = cf_alloc_zero(host, 1, worker_doubles(&chain) * sizeof(double));
-	if (chain.work == NULL)
-		return host->failure;
-	worker = cf_chain_worker(&chain, 0);
-	for (done = 0; done < n && status == CF_OK; done += count)
-	{
-		count = n - done < CF_GRAM_ROWS ? n - done : CF_GRAM_ROWS;
-		add_fold_ratings(model, fixed, rows + done, values + done, count, chain.width,
-						 worker.gathered);
-		chain.gram->gram(worker.gathered, count, chain.width, chain.d + 1, done > 0, worker.gram);
-		if (cf_should_stop(host))
-			status = CF_STOPPED;
-	}
+	status = begin_fold(&chain, model, host, fixed, own, rows, values, n, &worker);
 	if (status == CF_OK)
-		status = solve_fold(model, own, &chain, &worker, out);
+	{
+		solve_fold(&chain, &worker);
+		status = put_fold(worker.mean, chain.d, out);
+	}
+	cf_free(host, chain.work);
+	return status;
+}
+
+cf_status
+cf_bayes_fold_draws(const cf_model *model, cf_host *host, const cf_side *fixed,
+					const cf_side *own, const uint32_t *rows, const float *values, size_t n,
+					uint64_t seed, uint32_t number, float *draws)
+{
+	cf_chain	chain;
+	cf_worker	worker;
+	cf_status	status = begin_fold(&chain, model, host, fixed, own, rows, values, n, &worker);
+	uint32_t	s;
+
+	for (s = 0; s < own->n_draws && status == CF_OK; s++)
+	{
+		cf_random_normal(seed, cf_chain_stream(PURPOSE_FOLD, own == &model->items),
+						 (uint64_t) s << 32 | number, worker.normals, chain.d);
+		solve_fold(&chain, &worker);
+		status = put_fold(worker.draw, chain.d, draws + s * chain.d);
+	}
+	draws[own->n_draws * (own->n_factors + 1)] = own == &model->users ? (float) model->noise : 0.0f;
 	cf_free(host, chain.work);
 	return status;
 }

@@ -44,4 +44,14 @@ extern cf_status cf_bayes_fold(const cf_model *model, cf_host *host, const cf_si
 							   const cf_side *own, const uint32_t *rows, const float *values,
 							   size_t n, float *out);
 
+/*
+ * Draws of such a row from the same distribution, as cf_side_draws() has
+ * them: own->n_draws of them, and its share of the noise.  "number" is the row's, for the random
+ * numbers.
+ */
+extern cf_status cf_bayes_fold_draws(const cf_model *model, cf_host *host, const cf_side *fixed,
+									 const cf_side *own, const uint32_t *rows,
+									 const float *values, size_t n, uint64_t seed,
+									 uint32_t number, float *draws);
+
 #endif							/* CF_BAYES_H */

@@ -37,7 +37,8 @@ typedef enum cf_purpose
 	PURPOSE_NOISE,
 	PURPOSE_LINK_ROW,
 	PURPOSE_LINK_PRIOR,
-	PURPOSE_LINK_SCALE
+	PURPOSE_LINK_SCALE,
+	PURPOSE_FOLD
 } cf_purpose;
 
 /* What a thread computes a row in. */
@@ -77,6 +78,7 @@ typedef struct cf_chain_side
 	/* Linked only: sides' prior means are mean + links[row]. */
 	float	   *links;			/* [n_rows][width] */
 	double	   *link_gram;		/* [width][width] B' B */
+	float	   *link_diagonal;	/* [rows of the other side] of F' F */
 	double		link_scale;		/* precision of B is that, times "precision" */
 } cf_chain_side;
 

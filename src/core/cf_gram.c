@@ -25,7 +25,8 @@
 #define PREFETCH(address)	((void) (address))
 #endif
 
-#define FETCH_AHEAD		8		/* rows */
+#define MOST_REGISTERS	6		/* of a column that are worked at at once */
+#define FETCH_AHEAD		16		/* rows */
 
 #define KERNEL(name)	name##_baseline
 #define TARGET

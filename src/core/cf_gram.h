@@ -19,9 +19,10 @@
 #define CF_GRAM_UNIT	16		/* floats that widths are multiples of */
 #define CF_SOLVE_UNIT	8		/* doubles that columns are multiples of */
 
-/* Numbers of rows and their values, "step" bytes from one to the next. */
+/* "n" numbers of rows and their values, "step" bytes from one to the next. */
 typedef struct cf_gather
 {
+	size_t		n;
 	const uint32_t *numbers;
 	const float *values;
 	size_t		step;
@@ -32,16 +33,17 @@ typedef struct cf_gram
 	const char *name;
 
 	/*
-	 * Copy rows of a table that are "width" floats wide.  What a row has at
+	 * Copy rows of a table that are "width" floats wide, those of the numbers
+	 * [first, first + count); what follows is asked for ahead.  What a row has at
 	 * [n - 1], as t, becomes (value - mean) scale row[n - 2] - t: the target of
 	 * a regression on what stands before it.
 	 */
 	void		(*gather) (const float *table, size_t width, size_t n, const cf_gather *from,
 						   size_t first, size_t count, float mean, float scale, float *out);
 
-	/* out[j] = sum of the rows; width as above. */
-	void		(*sum) (const float *table, size_t width, const cf_gather *from, size_t count,
-						float *out);
+	/* out[j] = sum of the rows, j < n; the rest of a register is written, too. */
+	void		(*sum) (const float *table, size_t width, size_t n, const cf_gather *from,
+						size_t count, float *out);
 
 	/*
 	 * out[i][j] = (add: +=) sum over the rows of row[i] row[j], for j <= i < n.

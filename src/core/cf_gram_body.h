@@ -37,7 +37,7 @@ KERNEL(gather) (const float *restrict table, size_t width, size_t n, const cf_ga
 		float	   *to = out + j * width;
 		float		value = *(const float *) (values + (first + j) * from->step);
 
-		if (j + FETCH_AHEAD < count)
+		if (first + j + FETCH_AHEAD < from->n)
 		{
 			const float *ahead = table +
 				*KERNEL(number_at) (from, first + j + FETCH_AHEAD) * width;
@@ -51,30 +51,49 @@ KERNEL(gather) (const float *restrict table, size_t width, size_t n, const cf_ga
 	}
 }
 
-/* Two registers of columns at a time. */
-TARGET static void
-KERNEL(sum) (const float *restrict table, size_t width, const cf_gather *from, size_t count,
-			 float *restrict out)
+/* Sums of "n_registers" (a constant) registers of columns. */
+TARGET static INLINE void
+KERNEL(sum_columns) (const float *restrict table, size_t width, const cf_gather *from,
+					 size_t count, size_t column, float *restrict out, const int n_registers)
 {
-	size_t		c;
+	KERNEL(floats) sums[4];
 	size_t		j;
+	int			v;
 
-	for (c = 0; c < width; c += CF_GRAM_UNIT)
+	UNROLL
+	for (v = 0; v < n_registers; v++)
+		sums[v] = (KERNEL(floats)) {0};
+	for (j = 0; j < count; j++)
 	{
-		KERNEL(floats) sums[CF_GRAM_UNIT / LANES];
-		size_t		v;
+		const float *row = table + *KERNEL(number_at) (from, j) * width + column;
 
-		memset(sums, 0, sizeof(sums));
-		for (j = 0; j < count; j++)
-		{
-			const float *row = table + *KERNEL(number_at) (from, j) * width + c;
+		UNROLL
+		for (v = 0; v < n_registers; v++)
+			sums[v] += *(const KERNEL(floats) *) (row + v * LANES);
+	}
+	UNROLL
+	for (v = 0; v < n_registers; v++)
+		*(KERNEL(floats) *) (out + column + (size_t) (v * LANES)) = sums[v];
+}
 
-			UNROLL
-			for (v = 0; v < CF_GRAM_UNIT / LANES; v++)
-				sums[v] += *(const KERNEL(floats) *) (row + v * LANES);
-		}
-		for (v = 0; v < CF_GRAM_UNIT / LANES; v++)
-			*(KERNEL(floats) *) (out + c + v * LANES) = sums[v];
+TARGET static void
+KERNEL(sum) (const float *table, size_t width, size_t n, const cf_gather *from, size_t count,
+			 float *out)
+{
+	size_t		column;
+
+	for (column = 0; column < n; column += 4 * LANES)
+	{
+		size_t		left = (n - column + LANES - 1) / LANES;
+
+		if (left >= 4)
+			KERNEL(sum_columns) (table, width, from, count, column, out, 4);
+		else if (left == 3)
+			KERNEL(sum_columns) (table, width, from, count, column, out, 3);
+		else if (left == 2)
+			KERNEL(sum_columns) (table, width, from, count, column, out, 2);
+		else
+			KERNEL(sum_columns) (table, width, from, count, column, out, 1);
 	}
 }
 
@@ -188,30 +207,70 @@ KERNEL(square) (const double *gram, size_t width, size_t n, const double *x)
 
 /*
  * Column j less what the columns before it say, for rows from "row" on and
- * "n_registers" (a constant) of them.
+ * "n_registers" (a constant) of them.  Odd and even columns are added up
+ * apart, so that one sum need not wait for the other.
  */
 TARGET static INLINE void
 KERNEL(reduce) (double *a, size_t stride, size_t j, size_t row, const int n_registers)
 {
 	const int	lanes = LANES / 2;
-	KERNEL(doubles) sums[4];
+	KERNEL(doubles) even[MOST_REGISTERS];
+	KERNEL(doubles) odd[MOST_REGISTERS];
+	double	   *to = a + j * stride + row;
 	size_t		c;
 	int			v;
 
 	UNROLL
 	for (v = 0; v < n_registers; v++)
-		sums[v] = *(const KERNEL(doubles) *) (a + j * stride + row + (size_t) (v * lanes));
-	for (c = 0; c < j; c++)
 	{
-		const double *column = a + c * stride;
+		even[v] = *(const KERNEL(doubles) *) (to + v * lanes);
+		odd[v] = (KERNEL(doubles)) {0};
+	}
+	for (c = 0; c + 2 <= j; c += 2)
+	{
+		const double *first = a + c * stride;
+		const double *second = first + stride;
 
 		UNROLL
 		for (v = 0; v < n_registers; v++)
-			sums[v] -= column[j] * *(const KERNEL(doubles) *) (column + row + (size_t) (v * lanes));
+		{
+			even[v] -= first[j] * *(const KERNEL(doubles) *) (first + row + v * lanes);
+			odd[v] -= second[j] * *(const KERNEL(doubles) *) (second + row + v * lanes);
+		}
+	}
+	if (c < j)
+	{
+		const double *last = a + c * stride;
+
+		UNROLL
+		for (v = 0; v < n_registers; v++)
+			even[v] -= last[j] * *(const KERNEL(doubles) *) (last + row + v * lanes);
 	}
 	UNROLL
 	for (v = 0; v < n_registers; v++)
-		*(KERNEL(doubles) *) (a + j * stride + row + (size_t) (v * lanes)) = sums[v];
+		*(KERNEL(doubles) *) (to + v * lanes) = even[v] + odd[v];
+}
+
+/* All of a column, as many registers at once as there are. */
+TARGET static void
+KERNEL(reduce_column) (double *a, size_t stride, size_t j, size_t row, size_t end)
+{
+	while (row < end)
+	{
+		const size_t left = (end - row) / (LANES / 2);
+
+		if (left >= 6)
+			KERNEL(reduce) (a, stride, j, row, 6);
+		else if (left >= 4)
+			KERNEL(reduce) (a, stride, j, row, 4);
+		else if (left == 3)
+			KERNEL(reduce) (a, stride, j, row, 3);
+		else if (left == 2)
+			KERNEL(reduce) (a, stride, j, row, 2);
+		else
+			KERNEL(reduce) (a, stride, j, row, 1);
+		row += (left >= 6 ? 6 : left >= 4 ? 4 : left) * (LANES / 2);
+	}
 }
 
 TARGET static bool
@@ -230,14 +289,7 @@ KERNEL(factor) (double *a, size_t n, size_t n_rows, size_t stride)
 
 		for (row = start; row < j; row++)
 			column[row] = 0.0;
-		for (row = start; row + 4 * lanes <= end; row += 4 * lanes)
-			KERNEL(reduce) (a, stride, j, row, 4);
-		if (row + 3 * lanes == end)
-			KERNEL(reduce) (a, stride, j, row, 3);
-		else if (row + 2 * lanes == end)
-			KERNEL(reduce) (a, stride, j, row, 2);
-		else if (row + lanes == end)
-			KERNEL(reduce) (a, stride, j, row, 1);
+		KERNEL(reduce_column) (a, stride, j, start, end);
 		if (!(column[j] > 0.0) || column[j] > 1e300)
 			return false;
 		scale = 1.0 / sqrt(column[j]);

@@ -120,7 +120,7 @@ ReadDraws(const CachedModel *model, Side side, uint32 row, cf_key key, cf_side *
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("%s %s of model \"%s\" has no draws", SideName(side),
 						KeyToString(&table.key_type, key), model->name),
-				 errdetail("It was added after the training, or its row was edited."),
+				 errdetail("Its row was edited, or the table altered."),
 				 errhint("Train the model again with collab.retrain().")));
 }
 

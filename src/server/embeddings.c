@@ -200,7 +200,7 @@ FactorsArray(int n_factors)
 	return array;
 }
 
-/* Rows from "first" on, whose keys are those of "dict" from 0 on. */
+/* Rows from "first" on, whose keys are those of "dict", and draws the side's, from 0 on. */
 static Tuplestorestate *
 StoreNewRows(const EmbeddingTable *table, const cf_side *side, const cf_dict *dict,
 			 uint32 first, TupleDesc desc)
@@ -224,7 +224,7 @@ StoreNewRows(const EmbeddingTable *table, const cf_side *side, const cf_dict *di
 		values[EMBEDDING_N_RATINGS] = Int64GetDatum(side->n_ratings[row]);
 		nulls[EMBEDDING_COLUMNS] = side->draws == NULL || side->n_ratings[row] == 0;
 		if (!nulls[EMBEDDING_COLUMNS])
-			values[EMBEDDING_COLUMNS] = Float4ArrayDatum(cf_side_draws(side, row),
+			values[EMBEDDING_COLUMNS] = Float4ArrayDatum(cf_side_draws(side, row - first),
 														 cf_draws_width(side));
 		tuplestore_putvalues(store, desc, values, nulls);
 		MemoryContextReset(per_row);

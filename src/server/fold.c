@@ -13,6 +13,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 
+#include "core/cf_bayes.h"
 #include "core/cf_ratings.h"
 #include "server/compat.h"
 #include "server/describe.h"
@@ -92,6 +93,7 @@ typedef struct NewRows
 	size_t		n;
 	size_t		capacity;
 	uint64		n_clipped;
+	int			n_draws;		/* that a row's table has; 0: none */
 } NewRows;
 
 static void
@@ -180,6 +182,7 @@ ReadModel(NewRows *new, const ModelTables *tables, const HeadRow *row)
 	model->users.mean_bias = mean_bias[USERS];
 	model->items.mean_bias = mean_bias[ITEMS];
 
+	new->n_draws = HeadHasNormals(row) ? HeadInt32(row, HEAD_N_DRAWS, 0) : 0;
 	new->rows = new->side == USERS ? &model->users : &model->items;
 	new->partners = new->side == USERS ? &model->items : &model->users;
 	new->dict = dicts[new->side];
@@ -233,6 +236,25 @@ FoldInRow(NewRows *new, uint32 number, size_t *next, uint32 *partners, float4 *v
 	CheckFolded(new->host, cf_fold_in(&new->model, new->host, new->partners, new->prior, partners,
 									  values, n, cf_side_row(new->rows, row)), new->name);
 	new->rows->n_ratings[row] = (int64) n;
+	if (new->rows->n_draws > 0 && n > 0)
+		CheckFolded(new->host, cf_bayes_fold_draws(&new->model, new->host, new->partners, new->rows,
+												   partners, values, n, new->seed, row,
+												   cf_side_draws(new->rows, number)), new->name);
+}
+
+/* Room for the draws of the new rows alone, if there are draws at all. */
+static void
+TakeDraws(NewRows *new)
+{
+	cf_side    *rows = new->rows;
+
+	rows->n_draws = (uint32) new->n_draws;
+	if (new->n_draws == 0)
+		return;
+	rows->draws = cf_alloc_zero(new->host, cf_dict_count(new->new_keys),
+								cf_draws_width(rows) * sizeof(float));
+	if (rows->draws == NULL)
+		HostCheck(new->host, new->host->failure);
 }
 
 static void
@@ -245,6 +267,7 @@ FoldInRows(NewRows *new)
 
 	if (partners == NULL || values == NULL)
 		HostCheck(new->host, new->host->failure);
+	TakeDraws(new);
 	for (uint32 number = 0; number < cf_dict_count(new->new_keys); number++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -128,7 +128,7 @@ check_gather(const cf_gram *gram)
 {
 	static const uint32_t numbers[3] = {2, 0, 1};
 	static const float values[3] = {5, 3, 1};
-	const cf_gather from = {numbers, values, sizeof(float)};
+	const cf_gather from = {3, numbers, values, sizeof(float)};
 	float		table[3 * 16] = {0};
 	float		out[3 * 16];
 	float		sum[16];
@@ -138,7 +138,7 @@ check_gather(const cf_gram *gram)
 	for (j = 0; j < 48; j++)
 		table[j] = (float) j;
 	gram->gather(table, 16, 5, &from, 0, 3, 1.0f, 0.5f, out);
-	gram->sum(table, 16, &from, 3, sum);
+	gram->sum(table, 16, 16, &from, 3, sum);
 	for (j = 0; j < 3; j++)
 	{
 		const float *row = table + numbers[j] * 16;
@@ -582,6 +582,31 @@ test_prior(void)
 
 /* ---------- folding in ---------- */
 
+/* Draws of the bias are normal, around its mean and as certain as its precision. */
+static void
+check_fold_draws(cf_model *model, cf_host *host, const uint32_t *rows, const float *values,
+				 double mean, double precision)
+{
+	const uint32_t n = 4000;
+	float	   *draws = malloc((3 * n + 1) * sizeof(float));
+	double		sum = 0.0;
+	double		squares = 0.0;
+	uint32_t	s;
+
+	model->users.n_draws = n;
+	if (cf_bayes_fold_draws(model, host, &model->items, &model->users, rows, values, 4, 1, 2, draws) != CF_OK)
+		abort();
+	for (s = 0; s < n; s++)
+	{
+		sum += draws[3 * s + 2];
+		squares += pow(draws[3 * s + 2] - mean, 2);
+	}
+	OK(fabs(sum / n - mean) < 5.0 / sqrt(precision * n) && near(squares / n, 1.0 / precision, 0.02) &&
+	   draws[3 * n] == (float) model->noise, "draws of a row that is folded in");
+	model->users.n_draws = 0;
+	free(draws);
+}
+
 /* With items of no factors only the bias learns, and its posterior is known. */
 static void
 test_conjugate(void)
@@ -625,6 +650,7 @@ test_conjugate(void)
 	   "a bias alone: the conjugate posterior's mean");
 	OK(cf_fold_in(&model, &host, &model.items, &unused, rows, values, 0, out) == CF_OK &&
 	   out[0] == 0.5f && out[2] == (float) mean, "without ratings: the prior's mean");
+	check_fold_draws(&model, &host, rows, values, wanted, precision + 4 / 0.8);
 	OK(cf_model_predict(&model, CF_NO_ROW, 0) == 3.5f + (0.3f + 0.1f), "an unknown user");
 	OK(near(cf_model_predict(&model, CF_NO_ROW, 2), model.mean_rating, 0), "both unknown");
 	cf_model_release(&model);

@@ -39,7 +39,7 @@ typedef struct shape
 	uint32_t	n_factors;
 	kind		kind;
 	bool		use_bias;
-	bool		use_range;
+	cf_link		link;			/* false: none, true: the sigmoid */
 	int			level;			/* of the kernels */
 	uint32_t	n_layers;		/* of a net; 0: none */
 } shape;
@@ -105,6 +105,17 @@ make_net(cf_model *model, cf_host *host, const shape *s, uint64_t *counter)
 	model->use_bias = false;
 }
 
+static void
+make_prior(cf_side *side, cf_host *host, const shape *s, uint64_t *counter)
+{
+	uint32_t	f;
+
+	if (cf_side_add_prior(side, host) != CF_OK)
+		abort();
+	for (f = 0; f <= side->n_factors; f++)
+		side->prior.mean[f] = draw_parameter(counter, s->kind);
+}
+
 /* A model that takes nothing of the host but its two sides and its net. */
 static void
 make_model(cf_model *model, cf_host *host, const shape *s, uint64_t counter)
@@ -112,7 +123,8 @@ make_model(cf_model *model, cf_host *host, const shape *s, uint64_t counter)
 	cf_model_init(model, host);
 	model->kernels = cf_kernels_level(s->level);
 	model->use_bias = s->use_bias;
-	model->link = s->use_range ? CF_LINK_SIGMOID : CF_LINK_NONE;
+	model->link = s->link;
+	model->base = 2.9;
 	model->low = 0.5f;
 	model->high = 5.5f;
 	model->mean_rating = 3.3;
@@ -121,6 +133,11 @@ make_model(cf_model *model, cf_host *host, const shape *s, uint64_t counter)
 			  s->n_factors % 7 + 1, s, &counter);
 	if (s->n_layers > 0)
 		make_net(model, host, s, &counter);
+	else if (s->link == CF_LINK_CLIP && s->use_bias)
+	{
+		make_prior(&model->users, host, s, &counter);
+		make_prior(&model->items, host, s, &counter);
+	}
 	cf_model_settle(model);
 }
 
@@ -149,6 +166,20 @@ is_among(const uint32_t *rows, size_t n, uint32_t row)
 	return false;
 }
 
+/* What it is ranked by: the prediction, without a cut. */
+static float
+rank_of(const cf_model *model, uint32_t user, uint32_t row)
+{
+	cf_model	uncut = *model;
+
+	if (model->link == CF_LINK_CLIP)
+	{
+		uncut.low = -INFINITY;
+		uncut.high = INFINITY;
+	}
+	return cf_model_predict(&uncut, user, row);
+}
+
 /* All that the filter lets through, best first; the caller frees it. */
 static cf_scored *
 sort_all(const cf_model *model, uint32_t user, const cf_filter *filter, size_t *n)
@@ -164,22 +195,26 @@ sort_all(const cf_model *model, uint32_t user, const cf_filter *filter, size_t *
 		if (score >= filter->min_score && model->items.n_ratings[row] >= filter->min_ratings &&
 			!is_among(filter->without, filter->n_without, row) &&
 			(filter->among == NULL || is_among(filter->among, filter->n_among, row)))
-			all[(*n)++] = (cf_scored) {score, row};
+			all[(*n)++] = (cf_scored) {rank_of(model, user, row), row};
 	}
 	qsort(all, *n, sizeof(cf_scored), compare_scored);
 	return all;
 }
 
+/* "shown": with predictions for scores, in place of what they are ranked by. */
 static bool
-is_best(const cf_model *model, uint32_t user, const cf_filter *filter, size_t k,
+is_best(const cf_model *model, uint32_t user, const cf_filter *filter, size_t k, bool shown,
 		const cf_scored *got, size_t n_got)
 {
 	size_t		n;
+	size_t		j;
 	cf_scored  *all = sort_all(model, user, filter, &n);
 	bool		same;
 
 	if (n > k)
 		n = k;
+	for (j = 0; shown && j < n; j++)
+		all[j].score = cf_model_predict(model, user, all[j].row);
 	same = n == n_got && (n == 0 || memcmp(all, got, n * sizeof(cf_scored)) == 0);
 	free(all);
 	return same;
@@ -275,7 +310,7 @@ one_is_right(const cf_model *model, uint64_t *counter)
 	cf_topk_create(&host, draw_k(counter, model->items.n_rows), &top);
 	right = cf_recommend(model, &host, cf_user_embedding(model, user), &filter, &top) == CF_OK;
 	cf_topk_sort(&top);
-	right = right && is_best(model, user, &filter, top.k, top.heap, top.n);
+	right = right && is_best(model, user, &filter, top.k, false, top.heap, top.n);
 	cf_topk_release(&host, &top);
 	free(among);
 	free(without);
@@ -297,7 +332,7 @@ scores_are_right(const cf_model *model, uint64_t *counter)
 	cf_score_items(model, cf_user_embedding(model, user), first, n, scores);
 	for (j = 0; j < n; j++)
 	{
-		float		wanted = cf_model_predict(model, user, first + (uint32_t) j);
+		float		wanted = rank_of(model, user, first + (uint32_t) j);
 
 		right = right && memcmp(&scores[j], &wanted, sizeof(float)) == 0;
 	}
@@ -335,19 +370,19 @@ test_level(int level)
 	int			what;
 
 	for (n_factors = 1; n_factors <= 70; n_factors++)
-		for (what = 0; what < KINDS * 4; what++)
+		for (what = 0; what < KINDS * 6; what++)
 			test_shape((shape) {5, item_counts[(n_factors + (uint32_t) what) % 5], n_factors,
-					   (kind) (what % KINDS), what / KINDS % 2 == 1, what / KINDS / 2 == 1, level,
+					   (kind) (what % KINDS), what / KINDS % 2 == 1, (cf_link) (what / KINDS / 2), level,
 					   0}, &best, &scores);
 	/* more items than are scored at once, and the most factors */
-	for (what = 0; what < KINDS * 4; what++)
+	for (what = 0; what < KINDS * 6; what++)
 		test_shape((shape) {5, 2500, 9, (kind) (what % KINDS), what / KINDS % 2 == 1,
-				   what / KINDS / 2 == 1, level, 0}, &best, &scores);
+				   (cf_link) (what / KINDS / 2), level, 0}, &best, &scores);
 	test_shape((shape) {5, 60, CF_MAX_FACTORS, SMOOTH, true, true, level, 0}, &best, &scores);
 	for (n_factors = 1; n_factors <= 40; n_factors += 3)
-		for (what = 0; what < KINDS * 4; what++)
+		for (what = 0; what < KINDS * 6; what++)
 			test_shape((shape) {5, item_counts[(n_factors + (uint32_t) what) % 5], n_factors,
-					   (kind) (what % KINDS), what / KINDS % 2 == 1, what / KINDS / 2 == 1, level,
+					   (kind) (what % KINDS), what / KINDS % 2 == 1, (cf_link) (what / KINDS / 2), level,
 					   n_factors % 3 + 1}, &best, &scores);
 	test_shape((shape) {5, 1100, 9, SMOOTH, true, true, level, 2}, &best, &scores);
 	OK(best, "%s: the best items", cf_kernels_level(level)->name);
@@ -465,7 +500,7 @@ batch_is_right(const run *run, const cf_batch *batch)
 			continue;
 		if (run->seen != NULL)
 			filter.without = cf_seen_items(run->seen, batch->first + u, &filter.n_without);
-		right = right && is_best(run->model, batch->first + u, &filter, run->k,
+		right = right && is_best(run->model, batch->first + u, &filter, run->k, true,
 								 batch->best + u * batch->k, batch->n[u]);
 	}
 	return right;
@@ -543,11 +578,11 @@ test_all_level(int level, cf_pool *pool)
 	int			what;
 
 	for (n_factors = 1; n_factors <= 70; n_factors += n_factors < 34 ? 1 : 9)
-		for (what = 0; what < KINDS * 4; what++)
+		for (what = 0; what < KINDS * 6; what++)
 		{
 			shape		s = {user_counts[(n_factors + (uint32_t) what) % 4],
 				item_counts[(n_factors + (uint32_t) what) % 5], n_factors, (kind) (what % KINDS),
-			what / KINDS % 2 == 1, what / KINDS / 2 == 1, level, 0};
+			what / KINDS % 2 == 1, (cf_link) (what / KINDS / 2), level, 0};
 
 			counter = n_factors * 100 + (uint64_t) what;
 			right = right && all_of_shape(s, pool, counter, draw_k(&counter, s.n_items), 1);
