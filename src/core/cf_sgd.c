@@ -405,6 +405,20 @@ stratum_size(const sgd_state *sgd, uint64_t stratum)
 
 /* ---------- the solver ---------- */
 
+uint32_t
+cf_sgd_epochs(size_t n_train)
+{
+	double		epochs = 10.0 - 4.0 * log((double) n_train / 1e6) / log(10.0);
+
+	return epochs < 5.0 ? 5 : epochs > 12.0 ? 12 : (uint32_t) (epochs + 0.5);
+}
+
+double
+cf_sgd_decay(uint32_t n_epochs)
+{
+	return fmin(0.004 + 0.002 * n_epochs, 0.05);
+}
+
 static cf_status
 sgd_step(void *state, cf_pool *pool, double *loss)
 {

@@ -42,4 +42,16 @@
 
 extern const cf_solver cf_sgd;
 
+/*
+ * Default epochs: 10 for a million ratings and 4 fewer for each power of ten,
+ * 5 to 12.  The more ratings a row has, the sooner it has settled.
+ */
+extern uint32_t cf_sgd_epochs(size_t n_train);
+
+/*
+ * Default decay: the longer a training, the closer it fits, and the more it
+ * has to be held back.  0.004 + 0.002 n_epochs, at most 0.05.
+ */
+extern double cf_sgd_decay(uint32_t n_epochs);
+
 #endif							/* CF_SGD_H */

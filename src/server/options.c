@@ -21,6 +21,7 @@
 #include "utils/numeric.h"
 
 #include "core/cf_bayes.h"
+#include "core/cf_sgd.h"
 #include "server/blas.h"
 #include "server/compat.h"
 #include "server/options.h"
@@ -78,15 +79,18 @@ static const char *const solver_choices[] = {"auto", "adam", "sgd", "bayes", NUL
 /* In the order of cf_implicit. */
 static const char *const implicit_choices[] = {"auto", "none", "items", "both", NULL};
 
-/* Presets stand in the order adam, mlp, sgd, bayes; what a solver does not know has 0. */
+/*
+ * Presets stand in the order adam, mlp, sgd, bayes; what a solver does not
+ * know, or has a rule for, has 0.
+ */
 static const Option option_table[] = {
 	{"n_factors", OPTION_INTEGER, AT(n_factors), ADAM | SGD | BAYES, false, .presets = {50, 0, 50, 20},
 		.least = 1, .greatest = CF_MAX_FACTORS, .bounds = "between 1 and 1024"},
-	{"n_epochs", OPTION_INTEGER, AT(n_epochs), ALL, false, .presets = {5, 5, 8, 60},
+	{"n_epochs", OPTION_INTEGER, AT(n_epochs), ALL, false, .presets = {5, 5, 0, 60},
 		.least = 1, .greatest = 100000, .bounds = "between 1 and 100000"},
 	{"lr_max", OPTION_REAL, AT(lr_max), ADAM | MLP | SGD, false, .presets = {5e-3, 5e-3, 0.07, 0},
 		.least = ABOVE_0, .greatest = 1000, .bounds = "greater than 0 and at most 1000"},
-	{"wd", OPTION_REAL, AT(wd), ADAM | MLP | SGD, false, .presets = {0.1, 0.1, 0.018, 0},
+	{"wd", OPTION_REAL, AT(wd), ADAM | MLP | SGD, false, .presets = {0.1, 0.1, 0, 0},
 		.least = 0, .greatest = 1000, .bounds = "between 0 and 1000"},
 	{"batch_size", OPTION_INTEGER, AT(batch_size), ADAM | MLP, false, .presets = {0},
 		.least = 1, .greatest = INT_MAX, .bounds = "at least 1, or NULL"},
@@ -596,12 +600,25 @@ SettleSweeps(TrainOptions *options, size_t n_train)
 		options->n_epochs = Max(options->n_epochs, options->burn_in + options->keep_draws);
 }
 
+/* Epochs and decay of the large tables' solver by the rules, likewise. */
+static void
+SettleDescent(TrainOptions *options, size_t n_train)
+{
+	if (options->solver_used != SOLVER_SGD)
+		return;
+	if (!OptionsGiven(options, "n_epochs"))
+		options->n_epochs = (int32) cf_sgd_epochs(n_train);
+	if (!OptionsGiven(options, "wd"))
+		options->wd = cf_sgd_decay((uint32) options->n_epochs);
+}
+
 TrainOptions
 OptionsSettle(const TrainOptions *options, const cf_ratings *ratings)
 {
 	TrainOptions settled = Settled(options, ChooseSolver(options, ratings->n_train));
 
 	SettleSweeps(&settled, ratings->n_train);
+	SettleDescent(&settled, ratings->n_train);
 	return settled;
 }
 
