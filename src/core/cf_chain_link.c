@@ -21,6 +21,7 @@
 #include "cf_chain.h"
 
 #define MOST_STEPS		8
+#define SMALL			((size_t) 1 << 17)	/* floats that are not worth waking threads for */
 #define ENOUGH			1e-8	/* of the squared residual */
 
 typedef struct link_task
@@ -260,12 +261,25 @@ turn(void *context, size_t index, uint32_t thread)
 	}
 }
 
-/* Run a task on all blocks of the other side, and add up what the blocks added. */
+/* Run a task of a few sums a number on all blocks of the other side. */
 static cf_status
-run_and_add(const link_task *task, cf_task run, double *sums)
+run_over(const link_task *task, cf_task run)
 {
 	const cf_chain *chain = task->chain;
-	cf_status	status = cf_pool_run(chain->pool, run, (void *) task, task->other->n_blocks);
+	size_t		block;
+
+	if (task->other->n_rows * chain->width > SMALL)
+		return cf_pool_run(chain->pool, run, (void *) task, task->other->n_blocks);
+	for (block = 0; block < task->other->n_blocks; block++)
+		run((void *) task, block, 0);
+	return cf_should_stop(chain->host) ? CF_STOPPED : CF_OK;
+}
+
+/* Add up what the blocks added. */
+static void
+add_up_blocks(const link_task *task, double *sums)
+{
+	const cf_chain *chain = task->chain;
 	size_t		block;
 	size_t		f;
 
@@ -275,6 +289,16 @@ run_and_add(const link_task *task, cf_task run, double *sums)
 		for (f = 0; f < chain->width; f++)
 			sums[f] += chain->link_sums[block * chain->width + f];
 	}
+}
+
+/* Run a task on all blocks of the other side, and add up what the blocks added. */
+static cf_status
+run_and_add(const link_task *task, cf_task run, double *sums)
+{
+	const cf_chain *chain = task->chain;
+	cf_status	status = cf_pool_run(chain->pool, run, (void *) task, task->other->n_blocks);
+
+	add_up_blocks(task, sums);
 	return status;
 }
 
@@ -304,14 +328,16 @@ descend(link_task *task, double *now, double *sums)
 	for (f = 0; f < chain->width; f++)
 		task->lengths[f] = sums[f] > 0.0 ? now[f] / sums[f] : 0.0;
 	if (status == CF_OK)
-		status = run_and_add(task, make_step, sums);
+		status = run_over(task, make_step);
+	if (status == CF_OK)
+		add_up_blocks(task, sums);
 	for (f = 0; f < chain->width; f++)
 	{
 		task->lengths[f] = now[f] > 0.0 ? sums[f] / now[f] : 0.0;
 		now[f] = sums[f];
 	}
 	if (status == CF_OK)
-		status = cf_pool_run(chain->pool, turn, task, task->other->n_blocks);
+		status = run_over(task, turn);
 	return status;
 }
 
