@@ -150,6 +150,7 @@ collab_predict_interval(PG_FUNCTION_ARGS)
 	cf_host    *host = HostCreate(CurrentMemoryContext, SIZE_MAX);
 	cf_model	pair = model->model;
 	cf_interval interval;
+	cf_status	status;
 	cf_key		user;
 	cf_key		item;
 
@@ -160,7 +161,14 @@ collab_predict_interval(PG_FUNCTION_ARGS)
 	item = KeyArgumentGet(&state->item, PG_GETARG_DATUM(2));
 	ReadDraws(model, USERS, CachedUserRow(model, user, true), user, &pair.users);
 	ReadDraws(model, ITEMS, cf_dict_find(model->items.dict, item), item, &pair.items);
-	HostCheck(host, cf_interval_predict(&pair, host, 0, 0, level, &interval));
+	status = cf_interval_predict(&pair, host, 0, 0, level, &interval);
+	if (status == CF_NOT_FINITE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("head of model \"%s\" is damaged", model->name),
+				 errdetail("Its embeddings' precision is not that of a distribution."),
+				 errhint("Train the model again with collab.train(..., replace => true).")));
+	HostCheck(host, status);
 	return IntervalDatum(fcinfo, &interval);
 }
 

@@ -146,7 +146,7 @@ ConsumeDraws(void *context, const Datum *values, const bool *nulls)
 					   KeyFromDatum(reader->table->key_type.type, values[0])) != 0)
 		return true;
 	array = DatumGetArrayTypeP(values[1]);
-	if (ARR_NDIM(array) != 1 || ARR_DIMS(array)[0] != (int) reader->width ||
+	if (ARR_NDIM(array) != 1 || (size_t) ARR_DIMS(array)[0] != reader->width ||
 		array_contains_nulls(array))
 		return false;
 	reader->draws = MemoryContextAllocHuge(reader->context, reader->width * sizeof(float4));

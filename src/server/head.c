@@ -418,7 +418,7 @@ CheckNormals(const HeadRow *row, const char *name)
 		BadHead(name, "noise");
 	if (!HeadRange(row, &low, &high))
 		BadHead(name, "y_range");
-	if (n_draws < 1)
+	if (n_draws < 1 || n_draws > HEAD_MOST_DRAWS)
 		BadHead(name, "n_draws");
 	CheckNormal(row, HEAD_USER_NORMAL, name);
 	CheckNormal(row, HEAD_ITEM_NORMAL, name);

@@ -75,6 +75,9 @@ typedef enum HeadColumn
 /* What this version writes; readers refuse greater ones. */
 #define HEAD_FORMAT_NOW	1
 
+/* Draws of an embedding that a table may hold. */
+#define HEAD_MOST_DRAWS	1000
+
 typedef struct HeadRow
 {
 	Datum		values[HEAD_COLUMNS];

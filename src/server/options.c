@@ -24,6 +24,7 @@
 #include "core/cf_sgd.h"
 #include "server/blas.h"
 #include "server/compat.h"
+#include "server/head.h"
 #include "server/options.h"
 
 typedef enum OptionKind
@@ -126,7 +127,7 @@ static const Option option_table[] = {
 	{"implicit", OPTION_CHOICE, AT(implicit), BAYES, false, .presets = {0},
 		.bounds = "'auto', 'none', 'items' or 'both'", .choices = implicit_choices},
 	{"keep_draws", OPTION_INTEGER, AT(keep_draws), BAYES, false, .presets = {0},
-		.least = 0, .greatest = 1000, .bounds = "between 0 and 1000"},
+		.least = 0, .greatest = HEAD_MOST_DRAWS, .bounds = "between 0 and 1000"},
 	{"keep_best", OPTION_BOOLEAN, AT(keep_best), ALL, true, .presets = {false}},
 	{"verbose", OPTION_BOOLEAN, AT(verbose), ALL, true, .presets = {true}},
 };
