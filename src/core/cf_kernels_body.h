@@ -374,6 +374,8 @@ KERNEL(sgd_step) (const cf_sgd_step *s, float *restrict p, float **items, const 
 	user[s->n_factors] = s->bias_gain;
 	for (j = 0; j + 4 * LANES <= stride; j += 4 * LANES)
 		SGD_COLUMNS(lanes, 4);
+	for (; j + 2 * LANES <= stride; j += 2 * LANES)
+		SGD_COLUMNS(lanes, 2);
 	for (; j + LANES <= stride; j += LANES)
 		SGD_COLUMNS(lanes, 1);
 	for (; j < stride; j += 4)

@@ -224,6 +224,7 @@ typedef struct start
 	uint64_t	seed;
 	cf_stream	stream;
 	float		scale;
+	bool		is_uniform;
 } start;
 
 /* A task: STARTS_AT_ONCE rows. */
@@ -237,28 +238,37 @@ start_rows(void *context, size_t index, uint32_t thread)
 
 	(void) thread;
 	for (; row < end && row < s->side->n_rows; row++)
-		if (s->side->n_ratings[row] > 0)
-			cf_random_wrapped_normal(s->seed, s->stream, row, s->scale,
-									 cf_side_row(s->side, (uint32_t) row), n);
+	{
+		float	   *to = cf_side_row(s->side, (uint32_t) row);
+
+		if (s->side->n_ratings[row] == 0)
+			continue;
+		if (s->is_uniform)
+			cf_random_uniform(s->seed, s->stream, row, s->scale, to, n);
+		else
+			cf_random_wrapped_normal(s->seed, s->stream, row, s->scale, to, n);
+	}
 }
 
 static cf_status
 start_side(const cf_model *model, cf_pool *pool, const cf_side *side, uint64_t seed,
-		   cf_stream stream, float scale)
+		   cf_stream stream, float scale, bool is_uniform)
 {
-	start		s = {model, side, seed, stream, scale};
+	start		s = {model, side, seed, stream, scale, is_uniform};
 
 	return cf_pool_run(pool, start_rows, &s,
 					   ((size_t) side->n_rows + STARTS_AT_ONCE - 1) / STARTS_AT_ONCE);
 }
 
 cf_status
-cf_model_start(cf_model *model, cf_pool *pool, uint64_t seed, float scale)
+cf_model_start(cf_model *model, cf_pool *pool, uint64_t seed, float scale, bool is_uniform)
 {
-	cf_status	status = start_side(model, pool, &model->users, seed, CF_STREAM_USER_START, scale);
+	cf_status	status = start_side(model, pool, &model->users, seed, CF_STREAM_USER_START, scale,
+									is_uniform);
 
 	if (status == CF_OK)
-		status = start_side(model, pool, &model->items, seed, CF_STREAM_ITEM_START, scale);
+		status = start_side(model, pool, &model->items, seed, CF_STREAM_ITEM_START, scale,
+							is_uniform);
 	return status;
 }
 

@@ -162,10 +162,12 @@ extern cf_status cf_model_copy(cf_model *to, const cf_model *from);
 
 /*
  * Start the embeddings of all rows that have training ratings: normal,
- * wrapped at two deviations, times "scale"; bias too where the model has it.
- * The others are left as they are.  Polls the host.
+ * wrapped at two deviations, times "scale"; or uniform within "scale", which
+ * takes a quarter of the time.  Bias too where the model has it.  The others
+ * are left as they are.  Polls the host.
  */
-extern cf_status cf_model_start(cf_model *model, cf_pool *pool, uint64_t seed, float scale);
+extern cf_status cf_model_start(cf_model *model, cf_pool *pool, uint64_t seed, float scale,
+								bool is_uniform);
 
 /*
  * Mean biases, and cold rows to (mean bias, zero factors); a net gets its mean

@@ -465,7 +465,7 @@ sgd_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size
 static float
 sgd_start_scale(const cf_settings *settings)
 {
-	return (float) (0.4 / sqrt(settings->n_factors));
+	return (float) (0.7 / sqrt(settings->n_factors));
 }
 
 static void
@@ -585,6 +585,7 @@ sgd_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, cf_
 const cf_solver cf_sgd = {
 	.name = "sgd",
 	.uses_pool = true,
+	.starts_uniform = true,
 	.memory = sgd_memory,
 	.start_scale = sgd_start_scale,
 	.begin = sgd_begin,

@@ -143,7 +143,8 @@ make_model(const cf_solver *solver, const cf_settings *settings, const cf_rating
 	if (status == CF_OK && solver->start != NULL)
 		status = solver->start(settings, model);
 	if (status == CF_OK)
-		status = cf_model_start(model, pool, settings->seed, start_scale(solver, settings));
+		status = cf_model_start(model, pool, settings->seed, start_scale(solver, settings),
+								solver->starts_uniform);
 	if (status == CF_OK && warm != NULL)
 		warm(context, model);
 	return status;

@@ -69,6 +69,7 @@ typedef struct cf_solver
 {
 	const char *name;
 	bool		uses_pool;		/* gains from threads */
+	bool		starts_uniform; /* embeddings start uniform, not normal */
 
 	/* Bytes that start(), begin() and epochs will take at the most, for these sizes. */
 	size_t		(*memory) (const cf_settings *settings, uint32_t n_users,

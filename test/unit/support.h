@@ -114,7 +114,7 @@ start_alone(cf_model *model, uint64_t seed, float scale)
 	cf_status	status = cf_pool_create(model->host, 1, &pool);
 
 	if (status == CF_OK)
-		status = cf_model_start(model, pool, seed, scale);
+		status = cf_model_start(model, pool, seed, scale, false);
 	cf_pool_destroy(pool);
 	return status;
 }
