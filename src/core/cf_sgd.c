@@ -408,7 +408,7 @@ stratum_size(const sgd_state *sgd, uint64_t stratum)
 uint32_t
 cf_sgd_epochs(size_t n_train)
 {
-	double		epochs = 10.0 - 4.0 * log((double) n_train / 1e6) / log(10.0);
+	double		epochs = 10.0 - 3.0 * log((double) n_train / 1e6) / log(10.0);
 
 	return epochs < 5.0 ? 5 : epochs > 12.0 ? 12 : (uint32_t) (epochs + 0.5);
 }

@@ -43,7 +43,7 @@
 extern const cf_solver cf_sgd;
 
 /*
- * Default epochs: 10 for a million ratings and 4 fewer for each power of ten,
+ * Default epochs: 10 for a million ratings and 3 fewer for each power of ten,
  * 5 to 12.  The more ratings a row has, the sooner it has settled.
  */
 extern uint32_t cf_sgd_epochs(size_t n_train);
