@@ -65,14 +65,16 @@ sub stop
 	$session->query('SET collab.threads = 1');
 	my $result = $session->run(q{SELECT count(*) FROM collab.tune('small', n_factors => '{2,3}', wd => '{0.1,0.01}', n_epochs => '{1,2}')});
 	my @lines = split /\n/, $result->{err};
+	like(shift @lines, qr/^NOTICE:  read \d+ ratings of 100 items by 500 users: /, 'the ratings are read once');
+	like(shift @lines, qr/^NOTICE:  sorted \d+ ratings, \d+ of them held out: /, 'and sorted');
 	is(scalar @lines, 8, 'a line a trial');
 	is(scalar(grep { /^NOTICE:  trial \d of 8: n_factors [23], wd 0\.0?1, lr_max 0\.005, n_epochs [12]: train loss \d\.\d{4}, valid loss \d\.\d{4}, \d+\.\d\d s$/ } @lines),
 		8, 'which tells the setting, the losses, and the time') or diag($result->{err});
 	like($lines[0], qr/trial 1 of 8: n_factors 3, .* n_epochs 2/, 'what takes long goes first');
 	like($lines[7], qr/trial 8 of 8: n_factors 2, .* n_epochs 1/, 'and what is quick last');
-	like($session->run(q{SELECT count(*) FROM collab.tune('small', folds => 2)})->{err}, qr/^NOTICE:  trial 1 of 1: .*, valid loss \d\.\d{4} \(deviation \d\.\d{4}\), /, 'of folds, with their deviation');
+	like($session->run(q{SELECT count(*) FROM collab.tune('small', folds => 2)})->{err}, qr/^NOTICE:  trial 1 of 1: .*, valid loss \d\.\d{4} \(deviation \d\.\d{4}\), /m, 'of folds, with their deviation');
 	like($session->run(q{SELECT count(*) FROM collab.tune('small', wd => '{0}', lr_max => '{1000}', options => '{"y_range": null, "div_start": 1e-35}')})->{err},
-		qr/^NOTICE:  trial 1 of 1: n_factors 50, wd 0, lr_max 1000, n_epochs 5: diverged, .*\nWARNING:  training diverged in every trial/, 'or that it diverged');
+		qr/^NOTICE:  trial 1 of 1: n_factors 50, wd 0, lr_max 1000, n_epochs 5: diverged, .*\nWARNING:  training diverged in every trial/m, 'or that it diverged');
 	is($session->run(q{SELECT count(*) FROM collab.tune('small', verbose => false)})->{err}, '', 'not a word with verbose => false');
 
 	for my $threads (1, 3)
