@@ -70,26 +70,6 @@ normal_pair(uint32_t a, uint32_t b, float out[2])
 }
 
 void
-cf_random_wrapped_normal(uint64_t seed, uint32_t stream, uint64_t row,
-						 float scale, float *out, size_t n)
-{
-	size_t		done;
-	size_t		j;
-
-	for (done = 0; done < n; done += 4)
-	{
-		uint32_t	words[4];
-		float		normals[4];
-
-		cf_random_block(seed, stream, row, (uint32_t) (done / 4), words);
-		normal_pair(words[0], words[1], normals);
-		normal_pair(words[2], words[3], normals + 2);
-		for (j = 0; j < 4 && done + j < n; j++)
-			out[done + j] = scale * fmodf(normals[j], 2.0f);
-	}
-}
-
-void
 cf_random_normal(uint64_t seed, uint32_t stream, uint64_t row, float *out, size_t n)
 {
 	size_t		done;
@@ -106,6 +86,17 @@ cf_random_normal(uint64_t seed, uint32_t stream, uint64_t row, float *out, size_
 		for (j = 0; j < 4 && done + j < n; j++)
 			out[done + j] = normals[j];
 	}
+}
+
+void
+cf_random_wrapped_normal(uint64_t seed, uint32_t stream, uint64_t row,
+						 float scale, float *out, size_t n)
+{
+	size_t		j;
+
+	cf_random_normal(seed, stream, row, out, n);
+	for (j = 0; j < n; j++)
+		out[j] = scale * fmodf(out[j], 2.0f);
 }
 
 /* Within (0, 1). */
