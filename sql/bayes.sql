@@ -134,6 +134,7 @@ CALL collab.retrain('b', warm_start => true, options => '{"solver": "bayes"}');
 --
 SELECT count(*), bool_and(valid_loss < 0.5) AS good
   FROM collab.tune('b_ratings', n_factors => '{2, 5}', n_epochs => '{20}', options => '{"solver": "bayes"}', verbose => false);
+SELECT n_factors, wd, lr_max, n_epochs FROM collab.tune('b_ratings', n_factors => '{3}', n_epochs => '{15}', options => '{"solver": "bayes"}', verbose => false);
 SELECT * FROM collab.tune('b_ratings', wd => '{0.1}', options => '{"solver": "bayes"}', verbose => false);
 
 --

@@ -374,14 +374,17 @@ NoticeTrial(void *context, const cf_trial *trial, uint32_t n_finished)
 	const Search *search = context;
 	TrainOptions options = SettledNumber(search, trial->number);
 	char		n_factors[30] = "";
+	char		rates[70] = "";
 	char		setting[200];
 
 	if (!search->options.verbose)
 		return;
-	if (!options.use_nn)
+	if (OptionsKnow(&options, "n_factors"))
 		snprintf(n_factors, sizeof(n_factors), "n_factors %d, ", options.n_factors);
-	snprintf(setting, sizeof(setting), "trial %u of %u: %swd %g, lr_max %g, n_epochs %d",
-			 n_finished, search->n_trials, n_factors, options.wd, options.lr_max, options.n_epochs);
+	if (OptionsKnow(&options, "lr_max"))
+		snprintf(rates, sizeof(rates), "wd %g, lr_max %g, ", options.wd, options.lr_max);
+	snprintf(setting, sizeof(setting), "trial %u of %u: %s%sn_epochs %d",
+			 n_finished, search->n_trials, n_factors, rates, options.n_epochs);
 	HOLD_INTERRUPTS();
 	if (isnan(trial->valid_loss))
 		ereport(NOTICE, (errmsg("%s: diverged, %.2f s", setting, trial->seconds)));
@@ -454,9 +457,11 @@ AddTrial(FunctionCallInfo fcinfo, const Search *search, const cf_trial *trial, i
 
 	values[0] = Int32GetDatum(rank);
 	values[1] = Int32GetDatum(options.n_factors);
-	nulls[1] = options.use_nn;	/* it has user_factors and item_factors */
+	nulls[1] = !OptionsKnow(&options, "n_factors");
 	values[2] = Float8GetDatum(options.wd);
+	nulls[2] = !OptionsKnow(&options, "wd");
 	values[3] = Float8GetDatum(options.lr_max);
+	nulls[3] = !OptionsKnow(&options, "lr_max");
 	values[4] = Int32GetDatum(options.n_epochs);
 	values[5] = Float8GetDatum(trial->train_loss);
 	nulls[5] = isnan(trial->train_loss);

@@ -315,6 +315,12 @@ OptionsUseSampler(const TrainOptions *options)
 	return LikelySolver(options) == SOLVER_BAYES;
 }
 
+bool
+OptionsKnow(const TrainOptions *options, const char *name)
+{
+	return OptionIsKnown(OptionNamed(name), options->solver_used);
+}
+
 const cf_solver *
 OptionsSolver(const TrainOptions *options)
 {

@@ -141,6 +141,9 @@ extern bool OptionsGiven(const TrainOptions *options, const char *name);
 /* Do they ask for solver bayes? */
 extern bool OptionsUseSampler(const TrainOptions *options);
 
+/* Does the solver of settled options know the option of that name? */
+extern bool OptionsKnow(const TrainOptions *options, const char *name);
+
 /* The solver of settled options. */
 extern const cf_solver *OptionsSolver(const TrainOptions *options);
 
