@@ -6,7 +6,13 @@
 
 #include "cf_kernels.h"
 
-#define CF_SGD_STRIDE	1028	/* floats of the longest row */
+/* Lanes of two vectors of eight floats, by their numbers in both. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...)	__builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) \
+	__builtin_shuffle(a, b, (int __attribute__((vector_size(8 * sizeof(int))))) {__VA_ARGS__})
+#endif
 
 /* The few elements that are left over are not worth another vector loop. */
 #if defined(__clang__)

@@ -32,11 +32,11 @@ typedef struct cf_adam_step
 
 #define CF_DENSE_UNIT	16
 
-/* What a step of stochastic gradient descent does to a group of ratings by one user. */
+/* What a step of stochastic gradient descent does to a batch of ratings. */
 typedef struct cf_sgd_step
 {
 	size_t		n_factors;
-	size_t		stride;			/* floats of a row, a multiple of 4: factors, bias, zeros */
+	size_t		stride;			/* floats of a row, a multiple of 8: factors, bias, zeros */
 	float		keep;			/* a row keeps this part of itself for each rating */
 	float		rate;			/* of the slope with respect to the logit */
 	float		bias_gain;		/* biases move by that many times the rate */
@@ -45,7 +45,7 @@ typedef struct cf_sgd_step
 	float		span;
 } cf_sgd_step;
 
-#define CF_SGD_GROUP	16		/* ratings of a group, at most */
+#define CF_SGD_BATCH	16		/* ratings of a batch, at most */
 
 typedef struct cf_kernels
 {
@@ -88,13 +88,13 @@ typedef struct cf_kernels
 							  float *y, size_t n);
 
 	/*
-	 * One step on the user's row p and the rows of n items, 1 to CF_SGD_GROUP,
-	 * all slopes taken before any row moves; an item may be there twice.
-	 * "items" and "values" have CF_SGD_GROUP elements; what is in those from n
-	 * on does not matter and may be overwritten.  Returns the sum of the squared
-	 * errors before the step.
+	 * One step on n ratings, 1 to CF_SGD_BATCH: each of the values by the row of
+	 * a user and that of an item.  All slopes are taken before any row moves.
+	 * Ratings of one user stand together; an item may be there twice.  The arrays
+	 * have CF_SGD_BATCH elements; what is in those from n on does not matter and
+	 * may be overwritten.  Returns the sum of the squared errors before the step.
 	 */
-	float		(*sgd_step) (const cf_sgd_step *s, float *p, float **items,
+	float		(*sgd_step) (const cf_sgd_step *s, float **users, float **items,
 							 const float *values, size_t n);
 
 	/* one step of Adam on p, m, v and the direction d; clears g */

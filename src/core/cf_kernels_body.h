@@ -221,13 +221,11 @@ KERNEL(adam_step) (const cf_adam_step *s, float *restrict p, float *restrict m,
 	}
 }
 
-/* For tails of rows. */
-typedef float KERNEL(four) __attribute__((vector_size(4 * sizeof(float)),
-										  aligned(sizeof(float)), may_alias));
+/* ---------- a step of stochastic gradient descent ---------- */
 
-/* The same as integers: for bits, conversions and comparisons. */
-typedef int KERNEL(numbers) __attribute__((vector_size(LANES * sizeof(int)),
-										   aligned(sizeof(int)), may_alias));
+/* Eight integers: for bits, conversions and comparisons of eight floats. */
+typedef int KERNEL(eight_bits) __attribute__((vector_size(8 * sizeof(int)),
+											  aligned(sizeof(int)), may_alias));
 
 /*
  * x = 1 / (1 + e^-x).  e^-x is 2^whole 2^part with |part| <= 1/2; the
@@ -235,20 +233,20 @@ typedef int KERNEL(numbers) __attribute__((vector_size(LANES * sizeof(int)),
  * bit.  What is not a number stays none.
  */
 TARGET static inline void
-KERNEL(sigmoid) (KERNEL(lanes) *x)
+KERNEL(sigmoid) (KERNEL(eight) *x)
 {
 	const float rounding = 12582912.0f; /* 1.5 2^23: adding it leaves whole numbers */
-	KERNEL(lanes) t = *x * -1.44269504f;
-	KERNEL(numbers) beyond = t > 126.0f;
-	KERNEL(numbers) below = t < -126.0f;
-	KERNEL(numbers) bits = (KERNEL(numbers)) t;
-	KERNEL(lanes) whole;
-	KERNEL(lanes) part;
-	KERNEL(lanes) power;
+	KERNEL(eight) t = *x * -1.44269504f;
+	KERNEL(eight_bits) beyond = t > 126.0f;
+	KERNEL(eight_bits) below = t < -126.0f;
+	KERNEL(eight_bits) bits = (KERNEL(eight_bits)) t;
+	KERNEL(eight) whole;
+	KERNEL(eight) part;
+	KERNEL(eight) power;
 
 	/* 126 and -126 as bits */
 	bits = (bits & ~(beyond | below)) | (beyond & 0x42FC0000) | (below & (int) 0xC2FC0000);
-	t = (KERNEL(lanes)) bits;
+	t = (KERNEL(eight)) bits;
 	whole = t + rounding - rounding;
 	part = (t - whole) * 0.693147181f;
 	power = part * (1.0f / 720.0f) + 1.0f / 120.0f;
@@ -257,136 +255,184 @@ KERNEL(sigmoid) (KERNEL(lanes) *x)
 	power = power * part + 0.5f;
 	power = power * part + 1.0f;
 	power = power * part + 1.0f;
-	bits = (__builtin_convertvector(whole, KERNEL(numbers)) + 127) << 23;
-	*x = 1.0f / (1.0f + power * (KERNEL(lanes)) bits);
+	bits = (__builtin_convertvector(whole, KERNEL(eight_bits)) + 127) << 23;
+	*x = 1.0f / (1.0f + power * (KERNEL(eight)) bits);
 }
 
-/* Dot products of a row with four others, over whole rows. */
-TARGET static inline void
-KERNEL(dot_four) (const float *a, float *const *rows, size_t stride, float *out)
-{
-	KERNEL(lanes) sums[4] = {{0}, {0}, {0}, {0}};
-	KERNEL(four) tails[4] = {{0}, {0}, {0}, {0}};
-	size_t		j = 0;
-	int			r;
-	int			l;
+#define EIGHT_AT(row) (*(KERNEL(eight) *) ((row) + j))
+#define EACH_OF_EIGHT(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 
-	for (; j + LANES <= stride; j += LANES)
-		for (r = 0; r < 4; r++)
-			sums[r] += *(const KERNEL(lanes) *) (a + j) * *(const KERNEL(lanes) *) (rows[r] + j);
-	for (; j < stride; j += 4)
-		for (r = 0; r < 4; r++)
-			tails[r] += *(const KERNEL(four) *) (a + j) * *(const KERNEL(four) *) (rows[r] + j);
-	for (r = 0; r < 4; r++)
-	{
-		for (l = 0; l < LANES; l += 4)
-			tails[r] += *(const KERNEL(four) *) ((const float *) &sums[r] + l);
-		out[r] = (tails[r][0] + tails[r][1]) + (tails[r][2] + tails[r][3]);
-	}
-}
+/* Sums of vectors by halves, one level of a tree; the last gives a sum a lane. */
+#define ADD_PAIRS(a, b) \
+	(SHUFFLE(a, b, 0, 8, 1, 9, 4, 12, 5, 13) + SHUFFLE(a, b, 2, 10, 3, 11, 6, 14, 7, 15))
+#define ADD_FOURS(a, b) \
+	(SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13) + SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15))
+#define ADD_EIGHTS(a, b) \
+	(SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15))
+
+/* The last eight columns of a row: which is the bias's, and others with "gain" in it. */
+#define BIAS_COLUMN(s) \
+	((KERNEL(eight_bits)) {0, 1, 2, 3, 4, 5, 6, 7} == (int) ((s)->n_factors % 8))
+#define WITH_GAIN(columns, gain) \
+	((KERNEL(eight)) ((KERNEL(eight_bits)) (columns) & ~is_bias) + (gain))
 
 /*
- * From logits to what the rows of items move by for a factor of 1; returns the
- * sum of the first n squared errors.
+ * The logits of eight pairs of rows.  A product of biases is none of a model:
+ * the user's stands as 1, and is added by itself.
  */
-TARGET static inline float
-KERNEL(sgd_moves) (const cf_sgd_step *s, const float *restrict values, size_t n,
-				   float *restrict logits)
+TARGET static inline void
+KERNEL(eight_logits) (const cf_sgd_step *s, float *const *users, float *const *items,
+					  KERNEL(eight) *logits)
 {
-	float		squares[CF_SGD_GROUP];
-	float		sum = 0.0f;
+	const KERNEL(eight_bits) is_bias = BIAS_COLUMN(s);
+	const KERNEL(eight) one = (KERNEL(eight)) (is_bias & 0x3F800000);
+	const size_t stride = s->stride;
 	size_t		j;
 
-	for (j = 0; j < n; j += LANES)
-	{
-		KERNEL(lanes) x = *(const KERNEL(lanes) *) (logits + j);
-		KERNEL(lanes) error = *(const KERNEL(lanes) *) (values + j);
+#define START(r) \
+	const float *user##r = users[r]; \
+	const float *item##r = items[r]; \
+	KERNEL(eight) sum##r = {0};
+#define ADD_PRODUCTS(r) sum##r += EIGHT_AT(user##r) * EIGHT_AT(item##r);
+#define ADD_LAST(r) \
+	sum##r += WITH_GAIN(EIGHT_AT(user##r), one) * EIGHT_AT(item##r); \
+	sum##r += (KERNEL(eight)) ((KERNEL(eight_bits)) EIGHT_AT(user##r) & is_bias);
 
-		if (s->use_range)
-		{
-			KERNEL(sigmoid) (&x);
-			error -= s->low + s->span * x;
-			x = error * x * (1.0f - x) * s->span;
-		}
-		else
-			x = error -= x;
-		*(KERNEL(lanes) *) (squares + j) = error * error;
-		*(KERNEL(lanes) *) (logits + j) = x * s->rate;
+	EACH_OF_EIGHT(START)
+	for (j = 0; j + 8 < stride; j += 8)
+	{
+		EACH_OF_EIGHT(ADD_PRODUCTS)
 	}
-	for (j = 0; j < n; j++)
-		sum += squares[j];
-	return sum;
+	EACH_OF_EIGHT(ADD_LAST)
+	sum0 = ADD_PAIRS(sum0, sum1);
+	sum2 = ADD_PAIRS(sum2, sum3);
+	sum4 = ADD_PAIRS(sum4, sum5);
+	sum6 = ADD_PAIRS(sum6, sum7);
+	sum0 = ADD_FOURS(sum0, sum2);
+	sum4 = ADD_FOURS(sum4, sum6);
+	*logits = ADD_EIGHTS(sum0, sum4);
+
+#undef START
+#undef ADD_PRODUCTS
+#undef ADD_LAST
 }
 
-/* "count" times the type's width of columns of all rows of a group, from j on. */
-#define SGD_COLUMNS(type, count) \
-	do { \
-		KERNEL(type) mine[count]; \
-		KERNEL(type) moved[count]; \
+/* From logits to what rows move by for a factor of 1, and the squared errors. */
+TARGET static inline void
+KERNEL(eight_moves) (const cf_sgd_step *s, const float *values, KERNEL(eight) *logits,
+					 KERNEL(eight) *squares)
+{
+	KERNEL(eight) error = *(const KERNEL(eight) *) values;
+	KERNEL(eight) x = *logits;
+
+	if (s->use_range)
+	{
+		KERNEL(sigmoid) (&x);
+		error -= s->low + s->span * x;
+		*logits = error * x * (1.0f - x) * (s->span * s->rate);
+	}
+	else
+	{
+		error -= x;
+		*logits = error * s->rate;
+	}
+	*squares = error * error;
+}
+
+/* "count" times eight columns, none the last, of a user's row and of n items'. */
+#define MOVE_COLUMNS(count) \
+	for (; j + 8 * (count) < stride; j += 8 * (count)) \
+	{ \
+		KERNEL(eight) mine[count]; \
+		KERNEL(eight) moved[count]; \
 		for (c = 0; c < (count); c++) \
 		{ \
-			mine[c] = ((const KERNEL(type) *) (user + j))[c]; \
+			mine[c] = EIGHT_AT(user + 8 * c); \
 			moved[c] = mine[c] * keep_all; \
 		} \
 		for (i = 0; i < n; i++) \
 		{ \
-			KERNEL(type) *other = (KERNEL(type) *) (items[i] + j); \
 			for (c = 0; c < (count); c++) \
 			{ \
-				moved[c] += moves[i] * other[c]; \
-				other[c] = other[c] * keep + moves[i] * mine[c]; \
+				KERNEL(eight) other = EIGHT_AT(items[i] + 8 * c); \
+				\
+				moved[c] += moves[i] * other; \
+				EIGHT_AT(items[i] + 8 * c) = other * keep + moves[i] * mine[c]; \
 			} \
 		} \
 		for (c = 0; c < (count); c++) \
-			((KERNEL(type) *) (p + j))[c] = moved[c]; \
-	} while (0)
+			EIGHT_AT(user + 8 * c) = moved[c]; \
+	}
 
-/*
- * In the user's copy the bias stands as 1, and then as the gain, so that the
- * products give and take the items' biases among the factors.
- */
-TARGET static float
-KERNEL(sgd_step) (const cf_sgd_step *s, float *restrict p, float **items, const float *values,
-				  size_t n)
+/* The rows of a user and of n items, by the moves of their ratings. */
+TARGET static inline void
+KERNEL(move_rows) (const cf_sgd_step *s, float *user, float *const *items, const float *moves,
+				   size_t n)
 {
-	float		user[CF_SGD_STRIDE] __attribute__((aligned(64)));
-	float		moves[CF_SGD_GROUP] __attribute__((aligned(64))) = {0};
-	const float keep = s->keep;
+	const KERNEL(eight_bits) is_bias = BIAS_COLUMN(s);
+	const KERNEL(eight) gain = (KERNEL(eight)) (is_bias & 0x3F800000) * s->bias_gain;
 	const size_t stride = s->stride;
-	float		bias = p[s->n_factors];
-	float		keep_all = 1.0f - (float) n * (1.0f - keep);
-	float		bias_moved = bias * keep_all;
-	float		sum;
+	const float keep = s->keep;
+	const float keep_all = 1.0f - (float) n * (1.0f - keep);
+	KERNEL(eight) last;
+	KERNEL(eight) last_moved;
 	size_t		i;
-	size_t		j;
+	size_t		j = 0;
 	int			c;
 
-	for (j = 0; j < stride; j += 4)
-		*(KERNEL(four) *) (user + j) = *(const KERNEL(four) *) (p + j);
-	user[s->n_factors] = 1.0f;
-	for (i = n; i % 4 != 0; i++)
-		items[i] = items[0];
-	for (i = 0; i < n; i += 4)
-		KERNEL(dot_four) (user, items + i, stride, moves + i);
-	for (i = 0; i < CF_SGD_GROUP; i += LANES)
-		*(KERNEL(lanes) *) (moves + i) += bias;
-	sum = KERNEL(sgd_moves) (s, values, n, moves);
-	user[s->n_factors] = s->bias_gain;
-	for (j = 0; j + 4 * LANES <= stride; j += 4 * LANES)
-		SGD_COLUMNS(lanes, 4);
-	for (; j + 2 * LANES <= stride; j += 2 * LANES)
-		SGD_COLUMNS(lanes, 2);
-	for (; j + LANES <= stride; j += LANES)
-		SGD_COLUMNS(lanes, 1);
-	for (; j < stride; j += 4)
-		SGD_COLUMNS(four, 1);
+	MOVE_COLUMNS(4)
+	MOVE_COLUMNS(2)
+	MOVE_COLUMNS(1)
+	last = WITH_GAIN(EIGHT_AT(user), gain);
+	last_moved = EIGHT_AT(user) * keep_all;
 	for (i = 0; i < n; i++)
-		bias_moved += moves[i] * s->bias_gain;
-	p[s->n_factors] = bias_moved;
+	{
+		KERNEL(eight) other = EIGHT_AT(items[i]);
+
+		last_moved += moves[i] * WITH_GAIN(other, gain);
+		EIGHT_AT(items[i]) = other * keep + moves[i] * last;
+	}
+	EIGHT_AT(user) = last_moved;
+}
+
+TARGET static float
+KERNEL(sgd_step) (const cf_sgd_step *s, float **users, float **items, const float *values,
+				  size_t n)
+{
+	KERNEL(eight) moves[CF_SGD_BATCH / 8];
+	KERNEL(eight) squares[CF_SGD_BATCH / 8];
+	float		sum = 0.0f;
+	size_t		of_user;
+	size_t		i;
+
+	for (i = n; i % 8 != 0; i++)
+	{
+		users[i] = users[0];
+		items[i] = items[0];
+	}
+	for (i = 0; i < n; i += 8)
+		KERNEL(eight_logits) (s, users + i, items + i, &moves[i / 8]);
+	for (i = 0; i < n; i += 8)
+		KERNEL(eight_moves) (s, values + i, &moves[i / 8], &squares[i / 8]);
+	for (i = 0; i < n; i += of_user)
+	{
+		for (of_user = 1; i + of_user < n && users[i + of_user] == users[i];)
+			of_user++;
+		KERNEL(move_rows) (s, users[i], items + i, (const float *) moves + i, of_user);
+	}
+	for (i = 0; i < n; i++)
+		sum += ((const float *) squares)[i];
 	return sum;
 }
 
-#undef SGD_COLUMNS
+#undef EIGHT_AT
+#undef EACH_OF_EIGHT
+#undef ADD_PAIRS
+#undef ADD_FOURS
+#undef ADD_EIGHTS
+#undef BIAS_COLUMN
+#undef WITH_GAIN
+#undef MOVE_COLUMNS
 
 static const cf_kernels KERNEL(kernels) = {
 	LEVEL_NAME,

@@ -9,7 +9,7 @@
 #include "cf_model.h"
 #include "cf_random.h"
 
-#define STRIDE_UNIT		4		/* floats: 16 bytes */
+#define STRIDE_UNIT		8		/* floats: what kernels take at once */
 #define FIRST_ROWS		16
 #define ROWS_AT_ONCE	16384	/* between two polls */
 #define STARTS_AT_ONCE	256		/* rows of a task */

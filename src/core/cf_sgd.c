@@ -20,10 +20,8 @@
 #define LEAST_PARTS		4
 #define MOST_PARTS		64
 #define LEAST_TILE		1024	/* ratings, on average: less is not worth a task */
-#define CACHE_LINE		64
-#define LINEAR_GROUP	4		/* where no sigmoid bounds what the ratings of a group
-								 * do to their user together */
-#define ROWS_AHEAD		32	/* item rows are fetched that far ahead */
+#define MOST_OF_USER	8		/* ratings of a batch by one user */
+#define MOST_LINEAR		4		/* where no sigmoid bounds what they do together */
 
 typedef struct sgd_grid
 {
@@ -205,38 +203,33 @@ cut_grid(sgd_state *sgd, cf_pool *pool)
 
 /* ---------- strata ---------- */
 
-/* A user's next group, of at most n: its items' rows and values; returns how many. */
+typedef struct sgd_batch
+{
+	float	   *users[CF_SGD_BATCH];
+	float	   *items[CF_SGD_BATCH];
+	float		values[CF_SGD_BATCH];
+} sgd_batch;
+
+/* The next ratings of n, with at most "most" of one user; returns how many. */
 static size_t
-next_group(const cf_rating *rows, size_t n, const cf_side *items, float **item_rows,
-		   float *values)
+next_batch(const cf_model *model, const cf_rating *rows, size_t n, size_t most, sgd_batch *batch)
 {
 	size_t		size = 0;
+	size_t		of_user = 0;
 
-	do
+	while (size < CF_SGD_BATCH && size < n)
 	{
-		item_rows[size] = cf_side_row(items, rows[size].item);
-		values[size] = rows[size].value;
+		const cf_rating *row = &rows[size];
+
+		of_user = size > 0 && row->user == row[-1].user ? of_user + 1 : 1;
+		if (of_user > most)
+			break;
+		batch->users[size] = cf_side_row(&model->users, row->user);
+		batch->items[size] = cf_side_row(&model->items, row->item);
+		batch->values[size] = row->value;
 		size++;
-	} while (size < n && rows[size].user == rows[0].user);
-	return size;
-}
-
-/* The rows of items that come up soon: into the cache. */
-static void
-fetch_ahead(const cf_rating *rows, size_t n, const cf_side *items)
-{
-	size_t		row_bytes = items->stride * sizeof(float);
-	size_t		j;
-	size_t		at;
-
-	for (j = 0; j < n; j++)
-	{
-		const char *row = (const char *) cf_side_row(items, rows[j].item);
-
-		for (at = 0; at < row_bytes; at += CACHE_LINE)
-			__builtin_prefetch(row + at, 1);
-		__builtin_prefetch(row + row_bytes - 1, 1);
 	}
+	return size;
 }
 
 /* The strata of an epoch. */
@@ -287,21 +280,16 @@ run_tile(const sgd_state *sgd, size_t tile, const cf_sgd_step *step)
 	const cf_model *model = sgd->model;
 	const cf_rating *rows = sgd->rows + sgd->tiles[tile];
 	const size_t n = sgd->tiles[tile + 1] - sgd->tiles[tile];
-	const size_t most = step->use_range ? CF_SGD_GROUP : LINEAR_GROUP;
-	float	   *item_rows[CF_SGD_GROUP];
-	float		values[CF_SGD_GROUP] = {0};
+	const size_t most = step->use_range ? MOST_OF_USER : MOST_LINEAR;
+	sgd_batch	batch = {{NULL}, {NULL}, {0}};
 	double		sum = 0.0;
 	size_t		done = 0;
 
 	while (done < n)
 	{
-		size_t		size = next_group(rows + done, n - done < most ? n - done : most, &model->items,
-									  item_rows, values);
+		size_t		size = next_batch(model, rows + done, n - done, most, &batch);
 
-		if (done + ROWS_AHEAD + size <= n)
-			fetch_ahead(rows + done + ROWS_AHEAD, size, &model->items);
-		sum += model->kernels->sgd_step(step, cf_side_row(&model->users, rows[done].user),
-										item_rows, values, size);
+		sum += model->kernels->sgd_step(step, batch.users, batch.items, batch.values, size);
 		done += size;
 	}
 	return sum;
@@ -408,9 +396,9 @@ stratum_size(const sgd_state *sgd, uint64_t stratum)
 uint32_t
 cf_sgd_epochs(size_t n_train)
 {
-	double		epochs = 10.0 - 3.0 * log((double) n_train / 1e6) / log(10.0);
+	double		epochs = 8.0 - 3.0 * log((double) n_train / 1e6) / log(10.0);
 
-	return epochs < 5.0 ? 5 : epochs > 12.0 ? 12 : (uint32_t) (epochs + 0.5);
+	return epochs < 4.0 ? 4 : epochs > 12.0 ? 12 : (uint32_t) (epochs + 0.5);
 }
 
 double
@@ -465,7 +453,7 @@ sgd_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size
 static float
 sgd_start_scale(const cf_settings *settings)
 {
-	return (float) (0.7 / sqrt(settings->n_factors));
+	return (float) (0.2 / sqrt(settings->n_factors));
 }
 
 static void
@@ -545,7 +533,7 @@ set_units(sgd_state *sgd, const cf_settings *settings, const cf_ratings *ratings
 	if (settings->use_range)
 		return CF_OK;
 	status = deviation_of(ratings, &deviation);
-	sgd->unit = 1.0 / deviation;
+	sgd->unit = 1.0 / (1.5 * deviation);
 	sgd->step.bias_gain *= (float) deviation;
 	return status;
 }

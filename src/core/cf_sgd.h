@@ -16,13 +16,14 @@
  * V makes rate and decay independent of the scale of the ratings.  It is the
  * square of the greatest slope of the range, (high - low) / 4: the error is
  * then one of the logit.  Without a range factors grow as the root of the
- * ratings' deviation s, and biases as s: V is s, and biases move s times as
- * fast.
+ * ratings' deviation s, and biases as s: V is 1.5 s (with s alone the default
+ * rate is near to where it diverges), and biases move s times as fast.
  *
- * Ratings of one user that follow one another are taken in groups of up to
- * CF_SGD_GROUP (fewer without a range), whose slopes are all taken before any
- * row moves: a small mini-batch, whose dot products do not wait for one
- * another.
+ * Ratings that follow one another are taken in batches of up to CF_SGD_BATCH,
+ * whose slopes are all taken before any row moves, so that their dot products
+ * do not wait for one another.  No more than eight of a batch are of one user
+ * (fewer without a range): with sixteen, rates must be half as high, and an
+ * epoch does less.
  *
  * The grid (Gemulla et al.: "Large-scale matrix factorization with
  * distributed stochastic gradient descent", KDD 2011; Zhuang et al.: LIBMF,
@@ -43,8 +44,8 @@
 extern const cf_solver cf_sgd;
 
 /*
- * Default epochs: 10 for a million ratings and 3 fewer for each power of ten,
- * 5 to 12.  The more ratings a row has, the sooner it has settled.
+ * Default epochs: 8 for a million ratings and 3 fewer for each power of ten,
+ * 4 to 12.  The more ratings a row has, the sooner it has settled.
  */
 extern uint32_t cf_sgd_epochs(size_t n_train);
 

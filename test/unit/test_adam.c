@@ -98,10 +98,10 @@ gradient_agrees(cf_model *model, cf_side *side, uint32_t row, const float *gradi
 static void
 test_gradient(bool use_bias, bool use_range)
 {
-	enum {N = 150, USERS = 4, ITEMS = 5, K = 9};
+	enum {N = 150, USERS = 4, ITEMS = 5, K = 9, STRIDE = 16};
 	cf_rating	rows[N];
-	float		user_sums[USERS][12] = {{0}};
-	float		item_sums[ITEMS][12] = {{0}};
+	float		user_sums[USERS][STRIDE] = {{0}};
+	float		item_sums[ITEMS][STRIDE] = {{0}};
 	float	   *user_gradients[N];
 	float	   *item_gradients[N];
 	cf_model	model;

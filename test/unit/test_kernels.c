@@ -86,25 +86,29 @@ check_adam(const cf_kernels *kernels, size_t n)
 	return good;
 }
 
-/* What a step on a group does, in doubles; items[j] is the item of rating j. */
+#define SGD_USERS	3
+#define SGD_ITEMS	4
+
+/* What a step on a batch does, in doubles; rating j is of users[j] and items[j]. */
 static double
-naive_sgd(const cf_sgd_step *s, double *p, double (*q)[N], const size_t *items,
-		  const float *values, size_t n)
+naive_sgd(const cf_sgd_step *s, double (*p)[N], double (*q)[N], const size_t *users,
+		  const size_t *items, const float *values, size_t n)
 {
 	const size_t k = s->n_factors;
-	double		moved[N];
-	double		slopes[CF_SGD_GROUP];
+	static double before[SGD_USERS][N];
+	double		slopes[CF_SGD_BATCH];
 	double		sum = 0;
 	size_t		i;
 	size_t		j;
 
+	memcpy(before, p, sizeof(before));
 	for (i = 0; i < n; i++)
 	{
-		double		logit = p[k] + q[items[i]][k];
+		double		logit = p[users[i]][k] + q[items[i]][k];
 		double		error;
 
 		for (j = 0; j < k; j++)
-			logit += p[j] * q[items[i]][j];
+			logit += p[users[i]][j] * q[items[i]][j];
 		slopes[i] = 1;
 		if (s->use_range)
 		{
@@ -117,37 +121,36 @@ naive_sgd(const cf_sgd_step *s, double *p, double (*q)[N], const size_t *items,
 		slopes[i] *= error * s->rate;
 		sum += error * error;
 	}
-	for (j = 0; j <= k; j++)
-		moved[j] = p[j] * (1 - (double) n * (1 - (double) s->keep));
 	for (i = 0; i < n; i++)
 	{
+		double	   *user = p[users[i]];
 		double	   *item = q[items[i]];
+		const double *mine = before[users[i]];
 
-		for (j = 0; j < k; j++)
+		for (j = 0; j <= k; j++)
 		{
-			moved[j] += slopes[i] * item[j];
-			item[j] = item[j] * s->keep + slopes[i] * p[j];
+			user[j] += slopes[i] * (j < k ? item[j] : s->bias_gain) - (1 - (double) s->keep) * mine[j];
+			item[j] = item[j] * s->keep + slopes[i] * (j < k ? mine[j] : s->bias_gain);
 		}
-		moved[k] += slopes[i] * s->bias_gain;
-		item[k] = item[k] * s->keep + slopes[i] * s->bias_gain;
 	}
-	memcpy(p, moved, (k + 1) * sizeof(double));
 	return sum;
 }
 
-/* A user's row and four items', one of them in a group more than once. */
+/* Three users' ratings, some more than one, of four items, one more than once. */
 static bool
 check_sgd(const cf_kernels *kernels, size_t k, size_t n, bool use_range, bool use_bias)
 {
-	const size_t stride = (k + 4) / 4 * 4;
+	const size_t stride = (k + 8) / 8 * 8;
 	const cf_sgd_step s = {.n_factors = k, .stride = stride, .keep = 0.995f, .rate = 0.05f,
 	.bias_gain = use_bias ? 0.75f : 0, .use_range = use_range, .low = 0.5f, .span = 5};
 	uint64_t	counter = k * 100 + n;
-	static float rows[5][N + 4];
-	static double expected[5][N];
-	float	   *items[CF_SGD_GROUP];
-	float		values[CF_SGD_GROUP];
-	size_t		numbers[CF_SGD_GROUP];
+	static float rows[SGD_USERS + SGD_ITEMS][N + 8];
+	static double expected[SGD_USERS + SGD_ITEMS][N];
+	float	   *users[CF_SGD_BATCH];
+	float	   *items[CF_SGD_BATCH];
+	float		values[CF_SGD_BATCH] = {0};
+	size_t		of_user[CF_SGD_BATCH];
+	size_t		of_item[CF_SGD_BATCH];
 	double		squares;
 	float		sum;
 	bool		good;
@@ -156,7 +159,7 @@ check_sgd(const cf_kernels *kernels, size_t k, size_t n, bool use_range, bool us
 
 	memset(rows, 0, sizeof(rows));
 	memset(expected, 0, sizeof(expected));
-	for (r = 0; r < 5; r++)
+	for (r = 0; r < SGD_USERS + SGD_ITEMS; r++)
 	{
 		for (j = 0; j < k + use_bias; j++)
 			expected[r][j] = rows[r][j] = (float) (draw_unit(&counter) - 0.5);
@@ -164,14 +167,18 @@ check_sgd(const cf_kernels *kernels, size_t k, size_t n, bool use_range, bool us
 	}
 	for (j = 0; j < n; j++)
 	{
-		numbers[j] = draw(&counter) % 4;
-		items[j] = rows[1 + numbers[j]];
+		of_user[j] = j == 0 ? 0 : of_user[j - 1];
+		if (of_user[j] + 1 < SGD_USERS && draw(&counter) % 4 == 0)
+			of_user[j]++;
+		of_item[j] = draw(&counter) % SGD_ITEMS;
+		users[j] = rows[of_user[j]];
+		items[j] = rows[SGD_USERS + of_item[j]];
 		values[j] = (float) (draw_unit(&counter) * 5);
 	}
-	sum = kernels->sgd_step(&s, rows[0], items, values, n);
-	squares = naive_sgd(&s, expected[0], expected + 1, numbers, values, n);
-	good = fabs(sum - squares) < 1e-5 * squares;
-	for (r = 0; r < 5; r++)
+	sum = kernels->sgd_step(&s, users, items, values, n);
+	squares = naive_sgd(&s, expected, expected + SGD_USERS, of_user, of_item, values, n);
+	good = fabs(sum - squares) < 1e-5 * squares + 1e-6;
+	for (r = 0; r < SGD_USERS + SGD_ITEMS; r++)
 	{
 		for (j = 0; j <= k; j++)
 			good = good && fabs(rows[r][j] - expected[r][j]) < 1e-5;
@@ -333,7 +340,7 @@ main(void)
 				dense = dense && check_dense(kernels, n, count, CF_DENSE_UNIT * (1 + n % 4),
 											 count % 2 == 0, n % 2 == 0);
 			dense = dense && check_add_relu(kernels, n);
-			for (count = 1; count <= CF_SGD_GROUP && n > 0 && n < N; count++)
+			for (count = 1; count <= CF_SGD_BATCH && n > 0 && n < N; count++)
 				sgd = sgd && check_sgd(kernels, n, count, n % 3 > 0, n % 2 > 0);
 			if (n == N)
 				sgd = sgd && check_sgd(kernels, 1024, 11, true, true);
