@@ -10,16 +10,29 @@
 #include "cf_random.h"
 
 #define STRIDE_UNIT		8		/* floats: what kernels take at once */
+#define PACKED_UNIT		4
 #define FIRST_ROWS		16
 #define ROWS_AT_ONCE	16384	/* between two polls */
 #define STARTS_AT_ONCE	256		/* rows of a task */
 #define ROWS_OF_PART	16384	/* ratings of a task */
 #define PARTS_AT_ONCE	64		/* tasks whose sums are held */
 
+static uint32_t
+round_up(uint32_t n, uint32_t unit)
+{
+	return (n + unit - 1) / unit * unit;
+}
+
 uint32_t
 cf_stride(uint32_t n_factors)
 {
-	return (n_factors + 1 + STRIDE_UNIT - 1) / STRIDE_UNIT * STRIDE_UNIT;
+	return round_up(n_factors + 1, STRIDE_UNIT);
+}
+
+uint32_t
+cf_packed_stride(uint32_t n_factors)
+{
+	return round_up(n_factors + 1, PACKED_UNIT);
 }
 
 size_t
@@ -96,6 +109,14 @@ cf_side_create(cf_side *side, cf_host *host, uint32_t n_rows, uint32_t n_factors
 	side->n_rows = n_rows;
 	side->capacity = n_rows;
 	return CF_OK;
+}
+
+void
+cf_side_begin(cf_side *side, uint32_t n_factors)
+{
+	memset(side, 0, sizeof(*side));
+	side->n_factors = n_factors;
+	side->stride = cf_packed_stride(n_factors);
 }
 
 cf_status

@@ -84,10 +84,15 @@ typedef struct cf_model
 	cf_net	   *net;			/* the model's own; NULL: dot product */
 } cf_model;
 
-/* Floats from one row to the next for embeddings of n_factors and a bias. */
+/*
+ * Floats from one row to the next for embeddings of n_factors and a bias: in
+ * training a multiple of 8, which kernels take at once; of rows that are only
+ * read a multiple of 4, which takes less memory.
+ */
 extern uint32_t cf_stride(uint32_t n_factors);
+extern uint32_t cf_packed_stride(uint32_t n_factors);
 
-/* Bytes that a side of this shape takes. */
+/* Bytes that cf_side_create() takes for this shape. */
 extern size_t cf_side_memory(uint32_t n_rows, uint32_t n_factors);
 
 /* Bytes that the prior of a side takes, and its draws. */
@@ -98,9 +103,12 @@ extern size_t cf_draws_memory(uint32_t n_rows, uint32_t n_factors, uint32_t n_dr
 extern void cf_model_init(cf_model *model, cf_host *host);
 extern void cf_model_release(cf_model *model);
 
-/* Room for n_rows rows, all of them zero and cold. */
+/* Room for n_rows rows to train, all of them zero and cold. */
 extern cf_status cf_side_create(cf_side *side, cf_host *host, uint32_t n_rows,
 								uint32_t n_factors);
+
+/* No rows, to append some that are only read. */
+extern void cf_side_begin(cf_side *side, uint32_t n_factors);
 
 /* One more row, zero and cold: grows by doubling. */
 extern cf_status cf_side_append(cf_side *side, cf_host *host);

@@ -319,7 +319,7 @@ PrepareAskedUsers(CacheEntry *entry)
 	asked->host = HostCreate(context, SIZE_MAX);
 	HostCheck(asked->host, cf_dict_create(asked->host, asked->table.key_type.kind,
 										  &entry->model.users.dict));
-	HostCheck(asked->host, cf_side_create(users, asked->host, 0, entry->n_factors[USERS]));
+	cf_side_begin(users, entry->n_factors[USERS]);
 	users->mean_bias = mean_bias;
 	users->prior = prior;
 }

@@ -84,8 +84,7 @@ NormalFromHead(const HeadRow *row, HeadColumn column, cf_host *host, cf_side *si
 	const float8 *next;
 	int			d;
 
-	side->n_factors = (uint32) HeadInt32(row, HEAD_N_FACTORS, 0);
-	side->stride = cf_stride(side->n_factors);
+	cf_side_begin(side, (uint32) HeadInt32(row, HEAD_N_FACTORS, 0));
 	HostCheck(host, cf_side_add_prior(side, host));
 	d = (int) side->n_factors + 1;
 	next = values + d;

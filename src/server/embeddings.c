@@ -103,7 +103,7 @@ EmbeddingsRead(const EmbeddingTable *table, int n_factors, cf_host *host,
 	cf_side_prior prior = side->prior;
 
 	HostCheck(host, cf_dict_create(host, table->key_type.kind, &reader.dict));
-	HostCheck(host, cf_side_create(side, host, 0, n_factors));
+	cf_side_begin(side, n_factors);
 	side->prior = prior;
 	ScanRelation(table->relation, table->attnums, EMBEDDING_COLUMNS, ConsumeEmbedding, &reader);
 	HostCheck(host, cf_dict_sort(reader.dict, &rank));

@@ -130,7 +130,7 @@ test_permuting(void)
 	uint32_t	j;
 
 	cf_host_init(&host);
-	cf_side_create(&side, &host, 0, 2);
+	cf_side_begin(&side, 2);
 	for (j = 0; j < N; j++)
 	{
 		uint32_t	other = (uint32_t) (draw(&counter) % (j + 1));
@@ -171,6 +171,7 @@ test_start(void)
 	   memcmp(first, cf_side_row(&model.users, 0), sizeof(first)) == 0, "no bias, same factors");
 	cf_model_release(&model);
 	OK(cf_side_memory(1000000, 50) < (size_t) (1.2 * 1000000 * 51 * 4), "memory of a side");
+	OK(cf_packed_stride(50) == 52 && cf_packed_stride(51) == 52 && cf_stride(50) == 56, "rows that are only read take less");
 }
 
 int
