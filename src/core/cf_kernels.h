@@ -45,7 +45,7 @@ typedef struct cf_sgd_step
 	float		span;
 } cf_sgd_step;
 
-#define CF_SGD_BATCH	16		/* ratings of a batch, at most */
+#define CF_SGD_BATCH	24		/* ratings of a batch, at most */
 
 typedef struct cf_kernels
 {

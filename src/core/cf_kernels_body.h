@@ -260,7 +260,7 @@ KERNEL(sigmoid) (KERNEL(eight) *x)
 }
 
 #define EIGHT_AT(row) (*(KERNEL(eight) *) ((row) + j))
-#define EACH_OF_EIGHT(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#define EACH_OF_FOUR(DO) DO(0) DO(1) DO(2) DO(3)
 
 /* Sums of vectors by halves, one level of a tree; the last gives a sum a lane. */
 #define ADD_PAIRS(a, b) \
@@ -281,8 +281,8 @@ KERNEL(sigmoid) (KERNEL(eight) *x)
  * the user's stands as 1, and is added by itself.
  */
 TARGET static inline void
-KERNEL(eight_logits) (const cf_sgd_step *s, float *const *users, float *const *items,
-					  KERNEL(eight) *logits)
+KERNEL(four_logits) (const cf_sgd_step *s, float *const *users, float *const *items,
+					 KERNEL(eight) *halves)
 {
 	const KERNEL(eight_bits) is_bias = BIAS_COLUMN(s);
 	const KERNEL(eight) one = (KERNEL(eight)) (is_bias & 0x3F800000);
@@ -298,19 +298,15 @@ KERNEL(eight_logits) (const cf_sgd_step *s, float *const *users, float *const *i
 	sum##r += WITH_GAIN(EIGHT_AT(user##r), one) * EIGHT_AT(item##r); \
 	sum##r += (KERNEL(eight)) ((KERNEL(eight_bits)) EIGHT_AT(user##r) & is_bias);
 
-	EACH_OF_EIGHT(START)
+	EACH_OF_FOUR(START)
 	for (j = 0; j + 8 < stride; j += 8)
 	{
-		EACH_OF_EIGHT(ADD_PRODUCTS)
+		EACH_OF_FOUR(ADD_PRODUCTS)
 	}
-	EACH_OF_EIGHT(ADD_LAST)
+	EACH_OF_FOUR(ADD_LAST)
 	sum0 = ADD_PAIRS(sum0, sum1);
 	sum2 = ADD_PAIRS(sum2, sum3);
-	sum4 = ADD_PAIRS(sum4, sum5);
-	sum6 = ADD_PAIRS(sum6, sum7);
-	sum0 = ADD_FOURS(sum0, sum2);
-	sum4 = ADD_FOURS(sum4, sum6);
-	*logits = ADD_EIGHTS(sum0, sum4);
+	*halves = ADD_FOURS(sum0, sum2);
 
 #undef START
 #undef ADD_PRODUCTS
@@ -411,7 +407,14 @@ KERNEL(sgd_step) (const cf_sgd_step *s, float **users, float **items, const floa
 		items[i] = items[0];
 	}
 	for (i = 0; i < n; i += 8)
-		KERNEL(eight_logits) (s, users + i, items + i, &moves[i / 8]);
+	{
+		KERNEL(eight) first;
+		KERNEL(eight) second;
+
+		KERNEL(four_logits) (s, users + i, items + i, &first);
+		KERNEL(four_logits) (s, users + i + 4, items + i + 4, &second);
+		moves[i / 8] = ADD_EIGHTS(first, second);
+	}
 	for (i = 0; i < n; i += 8)
 		KERNEL(eight_moves) (s, values + i, &moves[i / 8], &squares[i / 8]);
 	for (i = 0; i < n; i += of_user)
@@ -426,7 +429,7 @@ KERNEL(sgd_step) (const cf_sgd_step *s, float **users, float **items, const floa
 }
 
 #undef EIGHT_AT
-#undef EACH_OF_EIGHT
+#undef EACH_OF_FOUR
 #undef ADD_PAIRS
 #undef ADD_FOURS
 #undef ADD_EIGHTS

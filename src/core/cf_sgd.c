@@ -19,9 +19,11 @@
 #define RANGE_BYTES		((size_t) 64 << 10)	/* of user rows */
 #define LEAST_PARTS		4
 #define MOST_PARTS		64
+#define CACHE_LINE		64
 #define LEAST_TILE		1024	/* ratings, on average: less is not worth a task */
 #define MOST_OF_USER	8		/* ratings of a batch by one user */
 #define MOST_LINEAR		4		/* where no sigmoid bounds what they do together */
+#define ROUNDS			16		/* of a user's ratings in a tile; more go into the last */
 
 typedef struct sgd_grid
 {
@@ -42,6 +44,7 @@ typedef struct sgd_state
 	uint32_t   *bands;			/* [n_bands]: in the order of this epoch */
 	uint32_t   *shifts;			/* [n_bands][n_parts]: strata, in that of each band */
 	cf_sgd_step step;			/* but for rate and keep */
+	uint32_t	most_of_user;	/* ratings of a batch by one user */
 	cf_schedule schedule;
 	double		wd;
 	double		unit;			/* 1 / V, see cf_sgd.h */
@@ -118,7 +121,57 @@ typedef struct grid_builder
 	cf_rating **copies;			/* one a thread */
 } grid_builder;
 
-/* A task: put a range's ratings in the order of their parts. */
+/*
+ * Where ratings of a range go, as they come user by user: a user's first few in
+ * a part, as many as a batch takes of one user, are in its round 0, the next in
+ * round 1, and so on.
+ */
+typedef struct dealer
+{
+	const sgd_state *sgd;
+	uint32_t	user;			/* whose ratings come; any before the first */
+	uint32_t	seen[MOST_PARTS];	/* of them, in each part */
+	size_t		next[MOST_PARTS][ROUNDS];
+} dealer;
+
+static size_t *
+next_place(dealer *dealer, const cf_rating *row)
+{
+	uint32_t	part = dealer->sgd->parts[row->item];
+	uint32_t	round;
+
+	if (row->user != dealer->user)
+		memset(dealer->seen, 0, dealer->sgd->grid.n_parts * sizeof(uint32_t));
+	dealer->user = row->user;
+	round = dealer->seen[part]++ / dealer->sgd->most_of_user;
+	return &dealer->next[part][round < ROUNDS ? round : ROUNDS - 1];
+}
+
+/* From how many come to each place to where the first of them goes. */
+static void
+begin_dealing(dealer *dealer, size_t at, size_t *tiles)
+{
+	uint32_t	part;
+	uint32_t	round;
+
+	for (part = 0; part < dealer->sgd->grid.n_parts; part++)
+	{
+		tiles[part] = at;
+		for (round = 0; round < ROUNDS; round++)
+		{
+			size_t		n = dealer->next[part][round];
+
+			dealer->next[part][round] = at;
+			at += n;
+		}
+	}
+	memset(dealer->seen, 0, sizeof(dealer->seen));
+}
+
+/*
+ * A task: put a range's ratings in the order of their parts, and within each so
+ * that no more of a user follow one another than a batch takes.
+ */
 static void
 cut_range(void *context, size_t range, uint32_t thread)
 {
@@ -127,23 +180,15 @@ cut_range(void *context, size_t range, uint32_t thread)
 	size_t		first = builder->starts[range];
 	size_t		n = builder->starts[range + 1] - first;
 	cf_rating  *copy = builder->copies[thread];
-	size_t	   *tiles = sgd->tiles + range * sgd->grid.n_parts;
-	size_t		next[MOST_PARTS] = {0};
-	size_t		at = first;
+	dealer		dealer = {.sgd = sgd};
 	size_t		j;
-	uint32_t	part;
 
 	memcpy(copy, sgd->rows + first, n * sizeof(cf_rating));
 	for (j = 0; j < n; j++)
-		next[sgd->parts[copy[j].item]]++;
-	for (part = 0; part < sgd->grid.n_parts; part++)
-	{
-		tiles[part] = at;
-		at += next[part];
-		next[part] = tiles[part];
-	}
+		(*next_place(&dealer, &copy[j]))++;
+	begin_dealing(&dealer, first, sgd->tiles + range * sgd->grid.n_parts);
 	for (j = 0; j < n; j++)
-		sgd->rows[next[sgd->parts[copy[j].item]]++] = copy[j];
+		sgd->rows[(*next_place(&dealer, &copy[j]))++] = copy[j];
 }
 
 static void
@@ -232,6 +277,23 @@ next_batch(const cf_model *model, const cf_rating *rows, size_t n, size_t most, 
 	return size;
 }
 
+/* The rows of items that come up soon: into the cache. */
+static void
+fetch_ahead(const cf_side *items, const cf_rating *rows, size_t n)
+{
+	size_t		row_bytes = items->stride * sizeof(float);
+	size_t		j;
+	size_t		at;
+
+	for (j = 0; j < n; j++)
+	{
+		const char *row = (const char *) cf_side_row(items, rows[j].item);
+
+		for (at = 0; at < row_bytes; at += CACHE_LINE)
+			__builtin_prefetch(row + at, 1);
+	}
+}
+
 /* The strata of an epoch. */
 static uint64_t
 strata(const sgd_state *sgd)
@@ -280,15 +342,16 @@ run_tile(const sgd_state *sgd, size_t tile, const cf_sgd_step *step)
 	const cf_model *model = sgd->model;
 	const cf_rating *rows = sgd->rows + sgd->tiles[tile];
 	const size_t n = sgd->tiles[tile + 1] - sgd->tiles[tile];
-	const size_t most = step->use_range ? MOST_OF_USER : MOST_LINEAR;
 	sgd_batch	batch = {{NULL}, {NULL}, {0}};
 	double		sum = 0.0;
 	size_t		done = 0;
 
 	while (done < n)
 	{
-		size_t		size = next_batch(model, rows + done, n - done, most, &batch);
+		size_t		size = next_batch(model, rows + done, n - done, sgd->most_of_user, &batch);
 
+		if (done + CF_SGD_BATCH + size <= n)
+			fetch_ahead(&model->items, rows + done + CF_SGD_BATCH, size);
 		sum += model->kernels->sgd_step(step, batch.users, batch.items, batch.values, size);
 		done += size;
 	}
@@ -396,9 +459,9 @@ stratum_size(const sgd_state *sgd, uint64_t stratum)
 uint32_t
 cf_sgd_epochs(size_t n_train)
 {
-	double		epochs = 8.0 - 3.0 * log((double) n_train / 1e6) / log(10.0);
+	double		epochs = 7.0 - 3.0 * log((double) n_train / 1e6) / log(10.0);
 
-	return epochs < 4.0 ? 4 : epochs > 12.0 ? 12 : (uint32_t) (epochs + 0.5);
+	return epochs < 3.0 ? 3 : epochs > 12.0 ? 12 : (uint32_t) (epochs + 0.5);
 }
 
 double
@@ -517,6 +580,7 @@ set_steps(sgd_state *sgd, const cf_settings *settings)
 	sgd->step.n_factors = settings->n_factors;
 	sgd->step.stride = sgd->model->users.stride;
 	sgd->step.use_range = settings->use_range;
+	sgd->most_of_user = settings->use_range ? MOST_OF_USER : MOST_LINEAR;
 	sgd->step.low = settings->low;
 	sgd->step.span = settings->high - settings->low;
 }

@@ -23,7 +23,8 @@
  * whose slopes are all taken before any row moves, so that their dot products
  * do not wait for one another.  No more than eight of a batch are of one user
  * (fewer without a range): with sixteen, rates must be half as high, and an
- * epoch does less.
+ * epoch does less.  A tile's ratings are dealt in rounds: first each user's
+ * first eight, then the next, so that batches are full.
  *
  * The grid (Gemulla et al.: "Large-scale matrix factorization with
  * distributed stochastic gradient descent", KDD 2011; Zhuang et al.: LIBMF,
@@ -44,8 +45,8 @@
 extern const cf_solver cf_sgd;
 
 /*
- * Default epochs: 8 for a million ratings and 3 fewer for each power of ten,
- * 4 to 12.  The more ratings a row has, the sooner it has settled.
+ * Default epochs: 7 for a million ratings and 3 fewer for each power of ten,
+ * 3 to 12.  The more ratings a row has, the sooner it has settled.
  */
 extern uint32_t cf_sgd_epochs(size_t n_train);
 

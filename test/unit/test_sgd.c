@@ -399,6 +399,7 @@ main(void)
 	test_each_once(1, 1, 1);
 	test_each_once(3, 2, 50);
 	test_each_once(1000, 700, 20000);
+	test_each_once(2, 3000, 6000);
 	test_threads(300, 200, 9000, 6);
 	test_threads(4000, 3000, 60000, 60);
 	test_threads(2, 500, 800, 3);
