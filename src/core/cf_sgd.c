@@ -23,7 +23,7 @@
 #define LEAST_TILE		1024	/* ratings, on average: less is not worth a task */
 #define MOST_OF_USER	8		/* ratings of a batch by one user */
 #define MOST_LINEAR		4		/* where no sigmoid bounds what they do together */
-#define ROUNDS			16		/* of a user's ratings in a tile; more go into the last */
+#define ROUNDS			64		/* of a user's ratings in a tile, at most */
 
 typedef struct sgd_grid
 {
@@ -122,34 +122,48 @@ typedef struct grid_builder
 } grid_builder;
 
 /*
- * Where ratings of a range go, as they come user by user: a user's first few in
- * a part, as many as a batch takes of one user, are in its round 0, the next in
- * round 1, and so on.
+ * Where ratings of a range go.  A user's in a part are dealt in rounds, of as
+ * many as a batch takes of one user: one to the first round, one to the second,
+ * and so on, so that ratings of the same item, which stand together, do not meet
+ * in a batch and move their rows by many times the rate.
  */
 typedef struct dealer
 {
 	const sgd_state *sgd;
-	uint32_t	user;			/* whose ratings come; any before the first */
-	uint32_t	seen[MOST_PARTS];	/* of them, in each part */
+	uint32_t	rounds[MOST_PARTS]; /* of the user whose turn it is */
+	uint32_t	dealt[MOST_PARTS];
 	size_t		next[MOST_PARTS][ROUNDS];
 } dealer;
+
+/* The user of the first of n ratings: how many are that user's, and the rounds. */
+static size_t
+next_user(dealer *dealer, const cf_rating *rows, size_t n)
+{
+	const uint32_t n_parts = dealer->sgd->grid.n_parts;
+	const uint32_t most = dealer->sgd->most_of_user;
+	size_t		of_user = 0;
+	uint32_t	part;
+
+	memset(dealer->rounds, 0, n_parts * sizeof(uint32_t));
+	memset(dealer->dealt, 0, n_parts * sizeof(uint32_t));
+	for (; of_user < n && rows[of_user].user == rows[0].user; of_user++)
+		dealer->rounds[dealer->sgd->parts[rows[of_user].item]]++;
+	for (part = 0; part < n_parts; part++)
+		dealer->rounds[part] = clamp((dealer->rounds[part] + most - 1) / most, 1, ROUNDS);
+	return of_user;
+}
 
 static size_t *
 next_place(dealer *dealer, const cf_rating *row)
 {
 	uint32_t	part = dealer->sgd->parts[row->item];
-	uint32_t	round;
 
-	if (row->user != dealer->user)
-		memset(dealer->seen, 0, dealer->sgd->grid.n_parts * sizeof(uint32_t));
-	dealer->user = row->user;
-	round = dealer->seen[part]++ / dealer->sgd->most_of_user;
-	return &dealer->next[part][round < ROUNDS ? round : ROUNDS - 1];
+	return &dealer->next[part][dealer->dealt[part]++ % dealer->rounds[part]];
 }
 
 /* From how many come to each place to where the first of them goes. */
 static void
-begin_dealing(dealer *dealer, size_t at, size_t *tiles)
+set_places(dealer *dealer, size_t at, size_t *tiles)
 {
 	uint32_t	part;
 	uint32_t	round;
@@ -165,13 +179,9 @@ begin_dealing(dealer *dealer, size_t at, size_t *tiles)
 			at += n;
 		}
 	}
-	memset(dealer->seen, 0, sizeof(dealer->seen));
 }
 
-/*
- * A task: put a range's ratings in the order of their parts, and within each so
- * that no more of a user follow one another than a batch takes.
- */
+/* A task: put a range's ratings in the order of their parts, and of rounds in each. */
 static void
 cut_range(void *context, size_t range, uint32_t thread)
 {
@@ -181,14 +191,23 @@ cut_range(void *context, size_t range, uint32_t thread)
 	size_t		n = builder->starts[range + 1] - first;
 	cf_rating  *copy = builder->copies[thread];
 	dealer		dealer = {.sgd = sgd};
+	size_t		end;
 	size_t		j;
 
 	memcpy(copy, sgd->rows + first, n * sizeof(cf_rating));
-	for (j = 0; j < n; j++)
+	for (j = end = 0; j < n; j++)
+	{
+		if (j == end)
+			end += next_user(&dealer, copy + j, n - j);
 		(*next_place(&dealer, &copy[j]))++;
-	begin_dealing(&dealer, first, sgd->tiles + range * sgd->grid.n_parts);
-	for (j = 0; j < n; j++)
+	}
+	set_places(&dealer, first, sgd->tiles + range * sgd->grid.n_parts);
+	for (j = end = 0; j < n; j++)
+	{
+		if (j == end)
+			end += next_user(&dealer, copy + j, n - j);
 		sgd->rows[(*next_place(&dealer, &copy[j]))++] = copy[j];
+	}
 }
 
 static void

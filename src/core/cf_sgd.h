@@ -22,9 +22,9 @@
  * Ratings that follow one another are taken in batches of up to CF_SGD_BATCH,
  * whose slopes are all taken before any row moves, so that their dot products
  * do not wait for one another.  No more than eight of a batch are of one user
- * (fewer without a range): with sixteen, rates must be half as high, and an
- * epoch does less.  A tile's ratings are dealt in rounds: first each user's
- * first eight, then the next, so that batches are full.
+ * (fewer without a range), so that it does not overshoot at rates that a single
+ * rating bears.  A tile's ratings are dealt in rounds of eight a user: batches
+ * are then full, and repeated ratings of one item by one user do not meet in one.
  *
  * The grid (Gemulla et al.: "Large-scale matrix factorization with
  * distributed stochastic gradient descent", KDD 2011; Zhuang et al.: LIBMF,

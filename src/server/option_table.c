@@ -48,7 +48,7 @@ const Option option_table[] = {
 		.least = 1, .greatest = CF_MAX_FACTORS, .bounds = "between 1 and 1024"},
 	{"n_epochs", OPTION_INTEGER, AT(n_epochs), ALL, false, .presets = {5, 5, 0, 60},
 		.least = 1, .greatest = 100000, .bounds = "between 1 and 100000"},
-	{"lr_max", OPTION_REAL, AT(lr_max), ADAM | MLP | SGD, false, .presets = {5e-3, 5e-3, 0.095, 0},
+	{"lr_max", OPTION_REAL, AT(lr_max), ADAM | MLP | SGD, false, .presets = {5e-3, 5e-3, 0.1, 0},
 		.least = ABOVE_0, .greatest = 1000, .bounds = "greater than 0 and at most 1000"},
 	{"wd", OPTION_REAL, AT(wd), ADAM | MLP | SGD, false, .presets = {0.1, 0.1, 0, 0},
 		.least = 0, .greatest = 1000, .bounds = "between 0 and 1000"},

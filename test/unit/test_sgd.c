@@ -278,6 +278,37 @@ test_planted(void)
 	OK(host.used == 0, "all given back");
 }
 
+/*
+ * Somebody rates the same few items again and again: their ratings stand
+ * together, and moved together they would move their rows by many times the rate.
+ */
+static void
+test_repeated(void)
+{
+	cf_host		host;
+	cf_ratings *ratings;
+	cf_settings s = plain;
+	cf_model	model;
+	cf_epoch	report;
+	cf_status	status = CF_OK;
+	int			j;
+
+	cf_host_init(&host);
+	if (cf_ratings_create(&host, CF_KEY_INTEGER, CF_KEY_INTEGER, &ratings) != CF_OK)
+		return;
+	for (j = 0; j < 8000 && status == CF_OK; j++)
+		status = cf_ratings_add(ratings, integer_key(j / 4000 == 0 ? 0 : j % 40), integer_key(j / 50 % 20),
+								j / 50 % 2 == 0 ? 1 : 5);
+	s.n_epochs = 3;
+	s.schedule.cycle.lr_max = 0.5;
+	if (status == CF_OK && cf_ratings_freeze(ratings, 1, 0) == CF_OK)
+		status = train(&host, &s, ratings, 1, &model, &report);
+	OK(status == CF_OK && report.train_loss < 0.1, "ratings given again and again: %.4f", report.train_loss);
+	cf_model_release(&model);
+	cf_ratings_destroy(ratings);
+	OK(host.used == 0, "all given back");
+}
+
 static void
 test_little(const char *name, uint32_t n_users, uint32_t n_items, size_t n, double scale)
 {
@@ -404,6 +435,7 @@ main(void)
 	test_threads(4000, 3000, 60000, 60);
 	test_threads(2, 500, 800, 3);
 	test_planted();
+	test_repeated();
 	test_little("one rating", 1, 1, 1, 1);
 	test_little("one user", 1, 50, 200, 1);
 	test_little("one item", 50, 1, 200, 1);
