@@ -131,7 +131,7 @@ typedef struct dealer
 {
 	const sgd_state *sgd;
 	uint32_t	rounds[MOST_PARTS]; /* of the user whose turn it is */
-	uint32_t	dealt[MOST_PARTS];
+	uint32_t	round[MOST_PARTS];	/* that gets the next rating */
 	size_t		next[MOST_PARTS][ROUNDS];
 } dealer;
 
@@ -145,7 +145,7 @@ next_user(dealer *dealer, const cf_rating *rows, size_t n)
 	uint32_t	part;
 
 	memset(dealer->rounds, 0, n_parts * sizeof(uint32_t));
-	memset(dealer->dealt, 0, n_parts * sizeof(uint32_t));
+	memset(dealer->round, 0, n_parts * sizeof(uint32_t));
 	for (; of_user < n && rows[of_user].user == rows[0].user; of_user++)
 		dealer->rounds[dealer->sgd->parts[rows[of_user].item]]++;
 	for (part = 0; part < n_parts; part++)
@@ -157,8 +157,10 @@ static size_t *
 next_place(dealer *dealer, const cf_rating *row)
 {
 	uint32_t	part = dealer->sgd->parts[row->item];
+	uint32_t	round = dealer->round[part];
 
-	return &dealer->next[part][dealer->dealt[part]++ % dealer->rounds[part]];
+	dealer->round[part] = round + 1 < dealer->rounds[part] ? round + 1 : 0;
+	return &dealer->next[part][round];
 }
 
 /* From how many come to each place to where the first of them goes. */
