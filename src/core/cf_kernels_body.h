@@ -277,8 +277,10 @@ KERNEL(sigmoid) (KERNEL(eight) *x)
 	((KERNEL(eight)) ((KERNEL(eight_bits)) (columns) & ~is_bias) + (gain))
 
 /*
- * The logits of eight pairs of rows.  A product of biases is none of a model:
- * the user's stands as 1, and is added by itself.
+ * The logits of four pairs of rows, each in two halves: those of columns that
+ * are below 4 modulo 8, then the others.  Four, because the pointers of eight
+ * pairs do not fit into registers.  A product of biases is none of a model: the
+ * user's stands as 1, and is added by itself.
  */
 TARGET static inline void
 KERNEL(four_logits) (const cf_sgd_step *s, float *const *users, float *const *items,
