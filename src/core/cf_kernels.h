@@ -47,6 +47,19 @@ typedef struct cf_sgd_step
 
 #define CF_SGD_BATCH	24		/* ratings of a batch, at most */
 
+/*
+ * Ratings for a step: "size" values, each by the row of a user and that of an
+ * item.  Ratings of one user stand together; an item may be there twice.  From
+ * "size" on the arrays hold any rows and any values, and may be overwritten.
+ */
+typedef struct cf_sgd_batch
+{
+	float	   *users[CF_SGD_BATCH];
+	float	   *items[CF_SGD_BATCH];
+	float		values[CF_SGD_BATCH];
+	size_t		size;
+} cf_sgd_batch;
+
 typedef struct cf_kernels
 {
 	const char *name;			/* "baseline", "avx2", "avx512" */
@@ -88,14 +101,12 @@ typedef struct cf_kernels
 							  float *y, size_t n);
 
 	/*
-	 * One step on n ratings, 1 to CF_SGD_BATCH: each of the values by the row of
-	 * a user and that of an item.  All slopes are taken before any row moves.
-	 * Ratings of one user stand together; an item may be there twice.  The arrays
-	 * have CF_SGD_BATCH elements; what is in those from n on does not matter and
-	 * may be overwritten.  Returns the sum of the squared errors before the step.
+	 * One step on a batch, whose slopes are all taken before any row moves.  The
+	 * items' rows of the batch that comes next are asked for meanwhile.  Returns
+	 * the sum of the squared errors before the step.
 	 */
-	float		(*sgd_step) (const cf_sgd_step *s, float **users, float **items,
-							 const float *values, size_t n);
+	float		(*sgd_step) (const cf_sgd_step *s, cf_sgd_batch *batch,
+							 const cf_sgd_batch *next);
 
 	/* one step of Adam on p, m, v and the direction d; clears g */
 	void		(*adam_step) (const cf_adam_step *s, float *p, float *m,

@@ -280,11 +280,12 @@ KERNEL(sigmoid) (KERNEL(eight) *x)
  * The logits of four pairs of rows, each in two halves: those of columns that
  * are below 4 modulo 8, then the others.  Four, because the pointers of eight
  * pairs do not fit into registers.  A product of biases is none of a model: the
- * user's stands as 1, and is added by itself.
+ * user's stands as 1, and is added by itself.  Four rows that come next are asked
+ * for on the way: many at once would have the processor wait.
  */
 TARGET static inline void
 KERNEL(four_logits) (const cf_sgd_step *s, float *const *users, float *const *items,
-					 KERNEL(eight) *halves)
+					 float *const *next, KERNEL(eight) *halves)
 {
 	const KERNEL(eight_bits) is_bias = BIAS_COLUMN(s);
 	const KERNEL(eight) one = (KERNEL(eight)) (is_bias & 0x3F800000);
@@ -294,8 +295,10 @@ KERNEL(four_logits) (const cf_sgd_step *s, float *const *users, float *const *it
 #define START(r) \
 	const float *user##r = users[r]; \
 	const float *item##r = items[r]; \
+	const float *next##r = next[r]; \
 	KERNEL(eight) sum##r = {0};
 #define ADD_PRODUCTS(r) sum##r += EIGHT_AT(user##r) * EIGHT_AT(item##r);
+#define FETCH(r) __builtin_prefetch(next##r + j, 1);
 #define ADD_LAST(r) \
 	sum##r += WITH_GAIN(EIGHT_AT(user##r), one) * EIGHT_AT(item##r); \
 	sum##r += (KERNEL(eight)) ((KERNEL(eight_bits)) EIGHT_AT(user##r) & is_bias);
@@ -303,8 +306,10 @@ KERNEL(four_logits) (const cf_sgd_step *s, float *const *users, float *const *it
 	EACH_OF_FOUR(START)
 	for (j = 0; j + 8 < stride; j += 8)
 	{
+		EACH_OF_FOUR(FETCH)
 		EACH_OF_FOUR(ADD_PRODUCTS)
 	}
+	EACH_OF_FOUR(FETCH)
 	EACH_OF_FOUR(ADD_LAST)
 	sum0 = ADD_PAIRS(sum0, sum1);
 	sum2 = ADD_PAIRS(sum2, sum3);
@@ -312,6 +317,7 @@ KERNEL(four_logits) (const cf_sgd_step *s, float *const *users, float *const *it
 
 #undef START
 #undef ADD_PRODUCTS
+#undef FETCH
 #undef ADD_LAST
 }
 
@@ -394,11 +400,13 @@ KERNEL(move_rows) (const cf_sgd_step *s, float *user, float *const *items, const
 }
 
 TARGET static float
-KERNEL(sgd_step) (const cf_sgd_step *s, float **users, float **items, const float *values,
-				  size_t n)
+KERNEL(sgd_step) (const cf_sgd_step *s, cf_sgd_batch *batch, const cf_sgd_batch *next)
 {
 	KERNEL(eight) moves[CF_SGD_BATCH / 8];
 	KERNEL(eight) squares[CF_SGD_BATCH / 8];
+	float	  **users = batch->users;
+	float	  **items = batch->items;
+	const size_t n = batch->size;
 	float		sum = 0.0f;
 	size_t		of_user;
 	size_t		i;
@@ -413,12 +421,12 @@ KERNEL(sgd_step) (const cf_sgd_step *s, float **users, float **items, const floa
 		KERNEL(eight) first;
 		KERNEL(eight) second;
 
-		KERNEL(four_logits) (s, users + i, items + i, &first);
-		KERNEL(four_logits) (s, users + i + 4, items + i + 4, &second);
+		KERNEL(four_logits) (s, users + i, items + i, next->items + i, &first);
+		KERNEL(four_logits) (s, users + i + 4, items + i + 4, next->items + i + 4, &second);
 		moves[i / 8] = ADD_EIGHTS(first, second);
 	}
 	for (i = 0; i < n; i += 8)
-		KERNEL(eight_moves) (s, values + i, &moves[i / 8], &squares[i / 8]);
+		KERNEL(eight_moves) (s, batch->values + i, &moves[i / 8], &squares[i / 8]);
 	for (i = 0; i < n; i += of_user)
 	{
 		for (of_user = 1; i + of_user < n && users[i + of_user] == users[i];)

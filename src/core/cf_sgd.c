@@ -24,12 +24,21 @@
 #define MOST_OF_USER	8		/* ratings of a batch by one user */
 #define MOST_LINEAR		4		/* where no sigmoid bounds what they do together */
 #define ROUNDS			64		/* of a user's ratings in a tile, at most */
+#define PATIENCE		100		/* looks at its own parts before a thread helps out */
 
 typedef struct sgd_grid
 {
 	uint32_t	n_parts;		/* B: parts of the items, ranges of a band */
 	uint32_t	n_bands;
 } sgd_grid;
+
+/* A band of users' ranges, and how they go through the parts in an epoch. */
+typedef struct sgd_band
+{
+	uint32_t	band;
+	uint32_t	start;			/* the place of the range that starts with part 0 */
+	bool		backwards;
+} sgd_band;
 
 typedef struct sgd_state
 {
@@ -41,8 +50,7 @@ typedef struct sgd_state
 	size_t	   *tiles;			/* [ranges * n_parts + 1]: where each begins */
 	uint8_t    *parts;			/* [items]: of each item */
 	double	   *losses;			/* [tiles]: in the order of an epoch */
-	uint32_t   *bands;			/* [n_bands]: in the order of this epoch */
-	uint32_t   *shifts;			/* [n_bands][n_parts]: strata, in that of each band */
+	sgd_band   *bands;			/* [n_bands]: in the order of this epoch */
 	cf_sgd_step step;			/* but for rate and keep */
 	uint32_t	most_of_user;	/* ratings of a batch by one user */
 	cf_schedule schedule;
@@ -52,12 +60,11 @@ typedef struct sgd_state
 	uint64_t	n_steps;		/* strata, in all */
 	uint64_t	done;
 
-	/*
-	 * Strata of the present run that are done with each place of a band, and
-	 * with each part: whoever takes a tile waits for both.
-	 */
-	atomic_size_t places_done[MOST_PARTS];
-	atomic_size_t parts_done[MOST_PARTS];
+	/* the present run of strata, which are its turns */
+	size_t		n_turns;
+	uint32_t	n_threads;
+	atomic_size_t turns[MOST_PARTS];	/* twice the next of each part; odd: it is taken */
+	atomic_uchar *parts_done;	/* [ranges]: parts of this epoch, of each range */
 } sgd_state;
 
 /* ---------- the grid ---------- */
@@ -269,16 +276,39 @@ cut_grid(sgd_state *sgd, cf_pool *pool)
 
 /* ---------- strata ---------- */
 
-typedef struct sgd_batch
+/* A row that comes up soon: into the cache. */
+static void
+fetch_row(const cf_side *side, uint32_t row)
 {
-	float	   *users[CF_SGD_BATCH];
-	float	   *items[CF_SGD_BATCH];
-	float		values[CF_SGD_BATCH];
-} sgd_batch;
+	const float *columns = cf_side_row(side, row);
+	uint32_t	j;
 
-/* The next ratings of n, with at most "most" of one user; returns how many. */
-static size_t
-next_batch(const cf_model *model, const cf_rating *rows, size_t n, size_t most, sgd_batch *batch)
+	for (j = 0; j < side->stride; j += CACHE_LINE / sizeof(float))
+		__builtin_prefetch(columns + j, 1);
+}
+
+/* All that a step may look at is there, if not meant. */
+static void
+empty_batch(const cf_model *model, cf_sgd_batch *batch)
+{
+	uint32_t	j;
+
+	for (j = 0; j < CF_SGD_BATCH; j++)
+	{
+		batch->users[j] = model->users.rows;
+		batch->items[j] = model->items.rows;
+		batch->values[j] = 0.0f;
+	}
+	batch->size = 0;
+}
+
+/*
+ * The next ratings of n, with at most "most" of one user.  Users' rows are asked
+ * for here, those of items, of which there are more, in the step before.
+ */
+static void
+next_batch(const cf_model *model, const cf_rating *rows, size_t n, size_t most,
+		   cf_sgd_batch *batch)
 {
 	size_t		size = 0;
 	size_t		of_user = 0;
@@ -290,29 +320,14 @@ next_batch(const cf_model *model, const cf_rating *rows, size_t n, size_t most, 
 		of_user = size > 0 && row->user == row[-1].user ? of_user + 1 : 1;
 		if (of_user > most)
 			break;
+		if (of_user == 1)
+			fetch_row(&model->users, row->user);
 		batch->users[size] = cf_side_row(&model->users, row->user);
 		batch->items[size] = cf_side_row(&model->items, row->item);
 		batch->values[size] = row->value;
 		size++;
 	}
-	return size;
-}
-
-/* The rows of items that come up soon: into the cache. */
-static void
-fetch_ahead(const cf_side *items, const cf_rating *rows, size_t n)
-{
-	size_t		row_bytes = items->stride * sizeof(float);
-	size_t		j;
-	size_t		at;
-
-	for (j = 0; j < n; j++)
-	{
-		const char *row = (const char *) cf_side_row(items, rows[j].item);
-
-		for (at = 0; at < row_bytes; at += CACHE_LINE)
-			__builtin_prefetch(row + at, 1);
-	}
+	batch->size = size;
 }
 
 /* The strata of an epoch. */
@@ -322,26 +337,22 @@ strata(const sgd_state *sgd)
 	return (uint64_t) sgd->grid.n_parts * sgd->grid.n_bands;
 }
 
-/* The tile of a stratum, counted from the start, at a place of its band. */
+/*
+ * The tile of a stratum, counted from the start, in a part; and in which range.
+ * A range goes through the parts in their order, round about, so that it stays
+ * with a thread for as long as there are parts of that thread's.
+ */
 static size_t
-tile_of(const sgd_state *sgd, uint64_t stratum, size_t place, uint32_t *part)
+tile_of(const sgd_state *sgd, uint64_t stratum, uint32_t part, size_t *range)
 {
 	uint32_t	n_parts = sgd->grid.n_parts;
 	uint64_t	in_epoch = stratum % strata(sgd);
+	const sgd_band *band = &sgd->bands[in_epoch / n_parts];
+	uint32_t	turn = (uint32_t) (in_epoch % n_parts);
+	uint32_t	place = (part + band->start + (band->backwards ? turn : n_parts - turn)) % n_parts;
 
-	*part = (uint32_t) ((place + sgd->shifts[in_epoch]) % n_parts);
-	return ((size_t) sgd->bands[in_epoch / n_parts] * n_parts + place) * n_parts + *part;
-}
-
-/*
- * Tiles are taken in order and those once taken are finished, so nobody waits
- * for one that is never done.
- */
-static void
-await(const atomic_size_t *done, size_t wanted)
-{
-	while (atomic_load_explicit(done, memory_order_acquire) < wanted)
-		sched_yield();
+	*range = (size_t) band->band * n_parts + place;
+	return *range * n_parts + part;
 }
 
 /* The step at a stratum's rate. */
@@ -363,75 +374,129 @@ run_tile(const sgd_state *sgd, size_t tile, const cf_sgd_step *step)
 	const cf_model *model = sgd->model;
 	const cf_rating *rows = sgd->rows + sgd->tiles[tile];
 	const size_t n = sgd->tiles[tile + 1] - sgd->tiles[tile];
-	sgd_batch	batch = {{NULL}, {NULL}, {0}};
+	cf_sgd_batch batches[2];
 	double		sum = 0.0;
 	size_t		done = 0;
+	int			now = 0;
 
-	while (done < n)
+	empty_batch(model, &batches[0]);
+	empty_batch(model, &batches[1]);
+	next_batch(model, rows, n, sgd->most_of_user, &batches[now]);
+	while (batches[now].size > 0)
 	{
-		size_t		size = next_batch(model, rows + done, n - done, sgd->most_of_user, &batch);
-
-		if (done + CF_SGD_BATCH + size <= n)
-			fetch_ahead(&model->items, rows + done + CF_SGD_BATCH, size);
-		sum += model->kernels->sgd_step(step, batch.users, batch.items, batch.values, size);
-		done += size;
+		done += batches[now].size;
+		next_batch(model, rows + done, n - done, sgd->most_of_user, &batches[!now]);
+		sum += model->kernels->sgd_step(step, &batches[now], &batches[!now]);
+		now = !now;
 	}
 	return sum;
 }
 
-/* A task: tile after tile, a stratum's places in a row, stratum after stratum. */
+/* ---------- threads ---------- */
+
+/*
+ * A part's tiles are worked on turn by turn, and so are those of a range: more
+ * order than that is not needed for the outcome to be the same.  Each thread
+ * keeps to parts of its own, whose rows then stay in the caches near its core:
+ * from those of another core they come many times slower.  When nothing of its
+ * own has been ready for a while, it helps out with other parts.
+ */
+
+/* Are the range's ratings of all earlier turns done? */
+static bool
+is_ready(const sgd_state *sgd, uint32_t part, size_t turn)
+{
+	uint64_t	stratum = sgd->done + turn;
+	size_t		range;
+
+	tile_of(sgd, stratum, part, &range);
+	return atomic_load_explicit(&sgd->parts_done[range], memory_order_acquire) ==
+		stratum % sgd->grid.n_parts;
+}
+
+/* Of parts [first, end), take the one that is most behind of those with a tile ready. */
+static bool
+take_part(sgd_state *sgd, uint32_t first, uint32_t end, uint32_t *taken)
+{
+	size_t		least = 2 * sgd->n_turns;
+	uint32_t	part;
+
+	for (part = first; part < end; part++)
+	{
+		size_t		turn = atomic_load_explicit(&sgd->turns[part], memory_order_acquire);
+
+		if (turn < least && turn % 2 == 0 && is_ready(sgd, part, turn / 2))
+		{
+			least = turn;
+			*taken = part;
+		}
+	}
+	return least < 2 * sgd->n_turns &&
+		atomic_compare_exchange_strong(&sgd->turns[*taken], &least, least + 1);
+}
+
+/*
+ * The part whose next tile is a thread's to work on.  The least turn that is not
+ * done has a tile that is ready or worked on, so nobody waits for ever.
+ */
+static uint32_t
+next_part(sgd_state *sgd, uint32_t thread)
+{
+	uint32_t	n_parts = sgd->grid.n_parts;
+	uint32_t	first = (uint32_t) ((uint64_t) n_parts * thread / sgd->n_threads);
+	uint32_t	end = (uint32_t) ((uint64_t) n_parts * (thread + 1) / sgd->n_threads);
+	uint32_t	looks = 0;
+	uint32_t	part;
+
+	while (!take_part(sgd, first, end, &part) &&
+		   (looks++ < PATIENCE || !take_part(sgd, 0, n_parts, &part)))
+		sched_yield();
+	return part;
+}
+
+/* A task: one tile. */
 static void
 run_next(void *context, size_t index, uint32_t thread)
 {
 	sgd_state  *sgd = context;
-	size_t		turn = index / sgd->grid.n_parts;
-	size_t		place = index % sgd->grid.n_parts;
-	uint64_t	stratum = sgd->done + turn;
-	cf_sgd_step step = step_at(sgd, stratum);
-	uint32_t	part;
-	size_t		tile = tile_of(sgd, stratum, place, &part);
+	uint32_t	n_parts = sgd->grid.n_parts;
+	uint32_t	part = next_part(sgd, thread);
+	size_t		turn = atomic_load_explicit(&sgd->turns[part], memory_order_relaxed) / 2;
+	cf_sgd_step step = step_at(sgd, sgd->done + turn);
+	size_t		range;
+	size_t		tile = tile_of(sgd, sgd->done + turn, part, &range);
 
-	(void) thread;
-	await(&sgd->places_done[place], turn);
-	await(&sgd->parts_done[part], turn);
-	sgd->losses[index] = run_tile(sgd, tile, &step);
-	atomic_store_explicit(&sgd->places_done[place], turn + 1, memory_order_release);
-	atomic_store_explicit(&sgd->parts_done[part], turn + 1, memory_order_release);
+	(void) index;
+	sgd->losses[turn * n_parts + part] = run_tile(sgd, tile, &step);
+	atomic_fetch_add_explicit(&sgd->parts_done[range], 1, memory_order_release);
+	atomic_store_explicit(&sgd->turns[part], 2 * (turn + 1), memory_order_release);
 }
 
-/* 0 .. n - 1 in an order that depends on (seed; what it is for, which) alone. */
-static void
-random_order(uint64_t seed, uint64_t row, uint32_t *order, uint32_t n)
-{
-	uint32_t	words[4];
-	uint32_t	j;
+/* ---------- epochs ---------- */
 
-	for (j = 0; j < n; j++)
-		order[j] = j;
-	for (j = n; j > 1; j--)
-	{
-		uint32_t	other;
-		uint32_t	swap = order[j - 1];
-
-		cf_random_block(seed, CF_STREAM_STRATA, row, j, words);
-		other = (uint32_t) ((uint64_t) words[0] * j >> 32);
-		order[j - 1] = order[other];
-		order[other] = swap;
-	}
-}
-
-/* Bands in a fresh order, and the strata of each. */
+/* Bands in a fresh order, and how each goes: by (seed, epoch) alone. */
 static void
 begin_epoch(sgd_state *sgd, uint64_t epoch)
 {
-	uint32_t	n_bands = sgd->grid.n_bands;
 	uint32_t	n_parts = sgd->grid.n_parts;
+	uint32_t	words[4];
 	uint32_t	j;
 
-	random_order(sgd->seed, epoch * (n_bands + 1), sgd->bands, n_bands);
-	for (j = 0; j < n_bands; j++)
-		random_order(sgd->seed, epoch * (n_bands + 1) + j + 1,
-					 sgd->shifts + (size_t) j * n_parts, n_parts);
+	for (j = 0; j < sgd->grid.n_bands; j++)
+	{
+		uint32_t	other;
+
+		cf_random_block(sgd->seed, CF_STREAM_STRATA, epoch, j, words);
+		other = (uint32_t) ((uint64_t) words[0] * (j + 1) >> 32);
+		sgd->bands[j] = sgd->bands[other];
+		sgd->bands[other] = (sgd_band) {
+			.band = j,
+			.start = (uint32_t) ((uint64_t) words[1] * n_parts >> 32),
+			.backwards = words[2] >> 31
+		};
+	}
+	for (j = 0; j < n_ranges(&sgd->grid); j++)
+		atomic_init(&sgd->parts_done[j], 0);
 }
 
 /* The next n strata, all of one epoch; adds their squared errors to *sum. */
@@ -446,11 +511,10 @@ run_strata(sgd_state *sgd, cf_pool *pool, uint64_t n, double *sum)
 		return CF_TOO_MANY;
 	if (sgd->done % strata(sgd) == 0)
 		begin_epoch(sgd, sgd->done / strata(sgd));
+	sgd->n_turns = (size_t) n;
+	sgd->n_threads = cf_pool_threads(pool);
 	for (j = 0; j < MOST_PARTS; j++)
-	{
-		atomic_init(&sgd->places_done[j], 0);
-		atomic_init(&sgd->parts_done[j], 0);
-	}
+		atomic_init(&sgd->turns[j], 0);
 	status = cf_pool_run(pool, run_next, sgd, n_tasks);
 	sgd->done += n;
 	for (j = 0; j < n_tasks && status == CF_OK; j++)
@@ -463,12 +527,12 @@ static size_t
 stratum_size(const sgd_state *sgd, uint64_t stratum)
 {
 	size_t		size = 0;
-	uint32_t	place;
+	uint32_t	part;
 
-	for (place = 0; place < sgd->grid.n_parts; place++)
+	for (part = 0; part < sgd->grid.n_parts; part++)
 	{
-		uint32_t	part;
-		size_t		tile = tile_of(sgd, stratum, place, &part);
+		size_t		range;
+		size_t		tile = tile_of(sgd, stratum, part, &range);
 
 		size += sgd->tiles[tile + 1] - sgd->tiles[tile];
 	}
@@ -527,8 +591,8 @@ sgd_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size
 	bytes = cf_size_add(bytes, cf_block_memory(n_tiles(&grid) + 1, sizeof(size_t)));
 	bytes = cf_size_add(bytes, cf_block_memory(n_items, sizeof(uint8_t)));
 	bytes = cf_size_add(bytes, cf_block_memory(n_tiles(&grid), sizeof(double)));
-	bytes = cf_size_add(bytes, cf_block_memory(grid.n_bands, sizeof(uint32_t)));
-	bytes = cf_size_add(bytes, cf_block_memory(n_ranges(&grid), sizeof(uint32_t)));
+	bytes = cf_size_add(bytes, cf_block_memory(grid.n_bands, sizeof(sgd_band)));
+	bytes = cf_size_add(bytes, cf_block_memory(n_ranges(&grid), sizeof(atomic_uchar)));
 	bytes = cf_size_add(bytes, cf_block_memory(n_ranges(&grid) + 1, sizeof(size_t)));
 	bytes = cf_size_add(bytes, cf_block_memory(n_threads, sizeof(cf_rating *)));
 	return cf_size_add(bytes, cf_size_mul(n_threads, cf_block_memory(range, sizeof(cf_rating))));
@@ -550,7 +614,7 @@ sgd_end(void *state)
 	cf_free(host, sgd->parts);
 	cf_free(host, sgd->losses);
 	cf_free(host, sgd->bands);
-	cf_free(host, sgd->shifts);
+	cf_free(host, sgd->parts_done);
 	cf_free(host, sgd);
 }
 
@@ -563,9 +627,9 @@ take_arrays(sgd_state *sgd)
 	sgd->tiles = cf_alloc(host, n_tiles(grid) + 1, sizeof(size_t));
 	sgd->parts = sgd->tiles == NULL ? NULL : cf_alloc(host, sgd->model->items.n_rows, sizeof(uint8_t));
 	sgd->losses = sgd->parts == NULL ? NULL : cf_alloc(host, n_tiles(grid), sizeof(double));
-	sgd->bands = sgd->losses == NULL ? NULL : cf_alloc(host, grid->n_bands, sizeof(uint32_t));
-	sgd->shifts = sgd->bands == NULL ? NULL : cf_alloc(host, n_ranges(grid), sizeof(uint32_t));
-	return sgd->shifts == NULL ? host->failure : CF_OK;
+	sgd->bands = sgd->losses == NULL ? NULL : cf_alloc_zero(host, grid->n_bands, sizeof(sgd_band));
+	sgd->parts_done = sgd->bands == NULL ? NULL : cf_alloc(host, n_ranges(grid), sizeof(atomic_uchar));
+	return sgd->parts_done == NULL ? host->failure : CF_OK;
 }
 
 /* Of the training ratings; 1 when all are equal. */

@@ -32,10 +32,14 @@
  * items into B parts by a hash; B ranges of users are a band.  A stratum is B
  * tiles of a band, no two of which share a user or an item, so that threads
  * can take them in any order with the same result.  An epoch goes through the
- * bands, and in each through its B strata, in an order of its own.  The grid
- * depends on the ratings alone, so the result does not depend on the number of
- * threads.  A part of the items, of which tiles touch rows in no order, fits
- * in a core's cache, and so does the range of users that goes with it.
+ * bands in an order of its own; in each, every range goes through the B parts
+ * round about, from another one on and forwards or backwards as the epoch has
+ * it.  The grid depends on the ratings alone, so the result does not depend on
+ * the number of threads.  A part of the items, of which tiles touch rows in no
+ * order, fits in a core's cache, and so does the range of users that goes with
+ * it.  Each thread has parts of its own and takes what is free of the others only
+ * when those are done: a row comes many times slower from a core without a common
+ * cache.
  */
 #ifndef CF_SGD_H
 #define CF_SGD_H

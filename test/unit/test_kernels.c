@@ -146,9 +146,8 @@ check_sgd(const cf_kernels *kernels, size_t k, size_t n, bool use_range, bool us
 	uint64_t	counter = k * 100 + n;
 	static float rows[SGD_USERS + SGD_ITEMS][N + 8];
 	static double expected[SGD_USERS + SGD_ITEMS][N];
-	float	   *users[CF_SGD_BATCH];
-	float	   *items[CF_SGD_BATCH];
-	float		values[CF_SGD_BATCH] = {0};
+	cf_sgd_batch batch = {.size = n};
+	cf_sgd_batch next = {.size = 0};
 	size_t		of_user[CF_SGD_BATCH];
 	size_t		of_item[CF_SGD_BATCH];
 	double		squares;
@@ -171,12 +170,14 @@ check_sgd(const cf_kernels *kernels, size_t k, size_t n, bool use_range, bool us
 		if (of_user[j] + 1 < SGD_USERS && draw(&counter) % 4 == 0)
 			of_user[j]++;
 		of_item[j] = draw(&counter) % SGD_ITEMS;
-		users[j] = rows[of_user[j]];
-		items[j] = rows[SGD_USERS + of_item[j]];
-		values[j] = (float) (draw_unit(&counter) * 5);
+		batch.users[j] = rows[of_user[j]];
+		batch.items[j] = rows[SGD_USERS + of_item[j]];
+		batch.values[j] = (float) (draw_unit(&counter) * 5);
 	}
-	sum = kernels->sgd_step(&s, users, items, values, n);
-	squares = naive_sgd(&s, expected, expected + SGD_USERS, of_user, of_item, values, n);
+	for (j = 0; j < CF_SGD_BATCH; j++)
+		next.items[j] = rows[SGD_USERS];
+	sum = kernels->sgd_step(&s, &batch, &next);
+	squares = naive_sgd(&s, expected, expected + SGD_USERS, of_user, of_item, batch.values, n);
 	good = fabs(sum - squares) < 1e-5 * squares + 1e-6;
 	for (r = 0; r < SGD_USERS + SGD_ITEMS; r++)
 	{

@@ -135,23 +135,25 @@ test_gradient(void)
 	{
 		float		row[8] = {0};
 		float		item[8] = {0};
-		float	   *users[CF_SGD_BATCH] = {row};
-		float	   *items[CF_SGD_BATCH] = {item};
-		float		values[CF_SGD_BATCH] = {(float) (draw_unit(&counter) * 5)};
+		cf_sgd_batch batch = {.users = {row}, .items = {item}, .size = 1};
+		cf_sgd_batch next = {.size = 0};
 		double		p[K + 1];
 		double		q[K + 1];
 		int			j;
 
+		batch.values[0] = (float) (draw_unit(&counter) * 5);
+		for (j = 0; j < CF_SGD_BATCH; j++)
+			next.items[j] = item;
 		for (j = 0; j <= K; j++)
 		{
 			p[j] = row[j] = (float) (draw_unit(&counter) * 2 - 1);
 			q[j] = item[j] = (float) (draw_unit(&counter) * 2 - 1);
 		}
-		(void) kernels->sgd_step(&s, users, items, values, 1);
+		(void) kernels->sgd_step(&s, &batch, &next);
 		for (j = 0; j <= K; j++)
 		{
-			worst = fmax(worst, fabs((p[j] - row[j]) / rate - slope(&p[j], p, q, values[0], wd)));
-			worst = fmax(worst, fabs((q[j] - item[j]) / rate - slope(&q[j], p, q, values[0], wd)));
+			worst = fmax(worst, fabs((p[j] - row[j]) / rate - slope(&p[j], p, q, batch.values[0], wd)));
+			worst = fmax(worst, fabs((q[j] - item[j]) / rate - slope(&q[j], p, q, batch.values[0], wd)));
 		}
 	}
 	OK(worst < 2e-4, "a step goes down the gradient of the objective (%.1e)", worst);
@@ -291,6 +293,7 @@ test_repeated(void)
 	cf_model	model;
 	cf_epoch	report;
 	cf_status	status = CF_OK;
+	double		worst = 0;
 	int			j;
 
 	cf_host_init(&host);
@@ -300,11 +303,16 @@ test_repeated(void)
 		status = cf_ratings_add(ratings, integer_key(j / 4000 == 0 ? 0 : j % 40), integer_key(j / 50 % 20),
 								j / 50 % 2 == 0 ? 1 : 5);
 	s.n_epochs = 3;
-	s.schedule.cycle.lr_max = 0.5;
-	if (status == CF_OK && cf_ratings_freeze(ratings, 1, 0) == CF_OK)
+	s.schedule.cycle.lr_max = 0.3;
+	if (status == CF_OK)
+		status = cf_ratings_freeze(ratings, 1, 0);
+	for (s.seed = 1; s.seed <= 4 && status == CF_OK; s.seed++)
+	{
 		status = train(&host, &s, ratings, 1, &model, &report);
-	OK(status == CF_OK && report.train_loss < 0.1, "ratings given again and again: %.4f", report.train_loss);
-	cf_model_release(&model);
+		worst = fmax(worst, report.train_loss);
+		cf_model_release(&model);
+	}
+	OK(status == CF_OK && worst < 0.1, "ratings given again and again: %.4f", worst);
 	cf_ratings_destroy(ratings);
 	OK(host.used == 0, "all given back");
 }
