@@ -14,8 +14,9 @@
 #include "cf_deferred.h"
 #include "cf_random.h"
 #include "cf_sgd.h"
+#include "cf_sort.h"
 
-#define PART_BYTES		((size_t) 768 << 10)	/* of item rows, in a core's cache */
+#define PART_BYTES		((size_t) 768 << 10)	/* of item rows, on average */
 #define RANGE_BYTES		((size_t) 64 << 10)	/* of user rows */
 #define LEAST_PARTS		4
 #define MOST_PARTS		64
@@ -24,6 +25,8 @@
 #define MOST_OF_USER	8		/* ratings of a batch by one user */
 #define MOST_LINEAR		4		/* where no sigmoid bounds what they do together */
 #define ROUNDS			64		/* of a user's ratings in a tile, at most */
+#define SCATTER			UINT32_C(0x9E3779B1)	/* times GATHER it is 1, modulo 2^32 */
+#define GATHER			UINT32_C(0x0E8B2F51)
 #define PATIENCE		100		/* looks at its own parts before a thread helps out */
 
 typedef struct sgd_grid
@@ -48,7 +51,7 @@ typedef struct sgd_state
 	size_t		n_train;
 	sgd_grid	grid;
 	size_t	   *tiles;			/* [ranges * n_parts + 1]: where each begins */
-	uint8_t    *parts;			/* [items]: of each item */
+	uint8_t    *parts;			/* [items]: that of each */
 	double	   *losses;			/* [tiles]: in the order of an epoch */
 	sgd_band   *bands;			/* [n_bands]: in the order of this epoch */
 	cf_sgd_step step;			/* but for rate and keep */
@@ -101,13 +104,38 @@ n_tiles(const sgd_grid *grid)
 	return (size_t) n_ranges(grid) * grid->n_parts;
 }
 
-static void
-assign_parts(sgd_state *sgd, uint32_t n_items)
+/*
+ * Parts by the items' numbers of ratings, of which each part gets as many: those
+ * of the most rated items are few, and stay in a core's nearest caches.  Items
+ * rated as often come in no order of their ids, which may follow time.
+ */
+static cf_status
+assign_parts(sgd_state *sgd, cf_pool *pool)
 {
-	uint32_t	item;
+	const cf_side *items = &sgd->model->items;
+	cf_rating  *order = cf_alloc(sgd->host, items->n_rows, sizeof(cf_rating));
+	uint32_t	n_parts = sgd->grid.n_parts;
+	uint64_t	before = 0;
+	uint32_t	j;
+	cf_status	status;
 
-	for (item = 0; item < n_items; item++)
-		sgd->parts[item] = (uint8_t) ((cf_mix(item ^ sgd->seed) >> 32) * sgd->grid.n_parts >> 32);
+	if (order == NULL)
+		return sgd->host->failure;
+	for (j = 0; j < items->n_rows; j++)
+		order[j] = (cf_rating) {
+			.user = UINT32_MAX - clamp((size_t) items->n_ratings[j], 0, UINT32_MAX),
+			.item = j * SCATTER
+		};
+	status = cf_sort_ratings(sgd->host, pool, order, items->n_rows);
+	for (j = 0; j < items->n_rows && status == CF_OK; j++)
+	{
+		uint32_t	item = order[j].item * GATHER;
+
+		sgd->parts[item] = (uint8_t) clamp(before * n_parts / sgd->n_train, 0, n_parts - 1);
+		before += (uint64_t) items->n_ratings[item];
+	}
+	cf_free(sgd->host, order);
+	return status;
 }
 
 /* Where range number "range" begins: at a user's first rating. */
@@ -590,6 +618,7 @@ sgd_memory(const cf_settings *settings, uint32_t n_users, uint32_t n_items, size
 	range = cf_size_add(range, n_train < n_items ? n_train : n_items);
 	bytes = cf_size_add(bytes, cf_block_memory(n_tiles(&grid) + 1, sizeof(size_t)));
 	bytes = cf_size_add(bytes, cf_block_memory(n_items, sizeof(uint8_t)));
+	bytes = cf_size_add(bytes, cf_block_memory(n_items, sizeof(cf_rating)));
 	bytes = cf_size_add(bytes, cf_block_memory(n_tiles(&grid), sizeof(double)));
 	bytes = cf_size_add(bytes, cf_block_memory(grid.n_bands, sizeof(sgd_band)));
 	bytes = cf_size_add(bytes, cf_block_memory(n_ranges(&grid), sizeof(atomic_uchar)));
@@ -709,7 +738,7 @@ sgd_begin(const cf_settings *settings, cf_ratings *ratings, cf_model *model, cf_
 	if (status == CF_OK)
 		status = set_units(sgd, settings, ratings);
 	if (status == CF_OK)
-		assign_parts(sgd, model->items.n_rows);
+		status = assign_parts(sgd, pool);
 	if (status == CF_OK)
 		status = cut_grid(sgd, pool);
 	if (status == CF_OK)

@@ -28,18 +28,19 @@
  *
  * The grid (Gemulla et al.: "Large-scale matrix factorization with
  * distributed stochastic gradient descent", KDD 2011; Zhuang et al.: LIBMF,
- * RecSys 2013).  Users are cut into ranges of about as many ratings each,
- * items into B parts by a hash; B ranges of users are a band.  A stratum is B
- * tiles of a band, no two of which share a user or an item, so that threads
- * can take them in any order with the same result.  An epoch goes through the
- * bands in an order of its own; in each, every range goes through the B parts
- * round about, from another one on and forwards or backwards as the epoch has
- * it.  The grid depends on the ratings alone, so the result does not depend on
- * the number of threads.  A part of the items, of which tiles touch rows in no
- * order, fits in a core's cache, and so does the range of users that goes with
- * it.  Each thread has parts of its own and takes what is free of the others only
- * when those are done: a row comes many times slower from a core without a common
- * cache.
+ * RecSys 2013).  Users are cut into ranges of about as many ratings each, and
+ * so are items, by how often they are rated, into B parts; B ranges of users are
+ * a band.  A stratum is B tiles of a band, no two of which share a user or an
+ * item, so that threads can take them in any order with the same result.  An
+ * epoch goes through the bands in an order of its own; in each, every range goes
+ * through the B parts round about, from another one on and forwards or backwards
+ * as the epoch has it.  The grid depends on the ratings alone, so the result does
+ * not depend on the number of threads.
+ *
+ * What a tile touches in no order, the rows of a part of the items, should be
+ * near: most parts are of few items, rated often, and fit in a core's cache, as
+ * does the range of users that goes with them; each thread has parts of its own,
+ * and takes what is free of the others only when nothing of those is ready.
  */
 #ifndef CF_SGD_H
 #define CF_SGD_H
