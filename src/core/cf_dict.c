@@ -13,8 +13,9 @@
  * over the keys and needs the count to have grown in proportion since the
  * last, so the total is linear.
  *
- * Hash tables are probed linearly.  They keep 32 bits of each key's hash, so
- * that neither a probe that misses nor growing has to read keys.
+ * Hash tables are probed linearly.  Those of byte strings keep 32 bits of
+ * each key's hash, so that neither a probe that misses nor growing has to
+ * read keys.
  *
  * A look-up waits for memory two or three times, one after the other.  Keys
  * that come together are therefore taken step by step, all of them through
@@ -35,12 +36,12 @@
 #define CLEAR_AT_ONCE	((size_t) 16 << 20)
 #define KEYS_AHEAD		64		/* whose places are fetched before they are looked at */
 
-/* A slot of the hash table. */
-typedef struct dict_slot
+/* A slot of the hash table of byte strings. */
+typedef struct tagged_slot
 {
 	uint32_t	tag;			/* upper half of the key's hash */
 	uint32_t	row;
-} dict_slot;
+} tagged_slot;
 
 struct cf_dict
 {
@@ -56,9 +57,10 @@ struct cf_dict
 	size_t		arena_used;
 	size_t		arena_size;
 
-	/* the lookup: one of the two */
+	/* the lookup: one of the three */
 	uint32_t   *dense;
-	dict_slot  *slots;
+	uint32_t   *slots;
+	tagged_slot *tagged;
 	int64_t		base;			/* key of dense[0] */
 	uint64_t	n_dense;
 	uint64_t	n_slots;		/* a power of two */
@@ -239,40 +241,51 @@ store_bytes(cf_dict *dict, cf_key key)
 	return CF_OK;
 }
 
-/* Is the key of that row this one? */
-static inline bool
-has_key(const cf_dict *dict, uint32_t row, cf_key key)
+static bool
+has_bytes(const cf_dict *dict, uint32_t row, cf_key key)
 {
-	cf_key		have;
+	cf_key		have = cf_dict_key(dict, row);
 
-	if (dict->kind == CF_KEY_INTEGER)
-		return dict->numbers[row] == key.number;
-	have = cf_dict_key(dict, row);
 	return have.length == key.length &&
 		(key.length == 0 || memcmp(have.bytes, key.bytes, key.length) == 0);
 }
 
-/* ---------- hash table ---------- */
+/* ---------- hash tables ---------- */
 
-static inline uint32_t
-tag_of(cf_key_kind kind, cf_key key)
+static uint32_t
+integer_slot_hash(int64_t number)
 {
-	uint64_t	hash = kind == CF_KEY_INTEGER ? cf_mix((uint64_t) key.number) :
-		hash_bytes(key.bytes, key.length, 0);
-
-	return (uint32_t) (hash >> 32);
+	return (uint32_t) (cf_mix((uint64_t) number) >> 32);
 }
 
-/* The slot that holds the key, or the free one where it belongs. */
-static inline dict_slot *
-find_slot(const cf_dict *dict, cf_key key, uint32_t tag)
+static uint32_t
+bytes_tag(cf_key key)
+{
+	return (uint32_t) (hash_bytes(key.bytes, key.length, 0) >> 32);
+}
+
+/* The slot that holds the number, or the free one where it belongs. */
+static uint32_t *
+integer_slot(const cf_dict *dict, int64_t number)
+{
+	uint64_t	at = integer_slot_hash(number) & (dict->n_slots - 1);
+
+	while (dict->slots[at] != CF_NO_ROW &&
+		   dict->numbers[dict->slots[at]] != number)
+		at = (at + 1) & (dict->n_slots - 1);
+	return &dict->slots[at];
+}
+
+static tagged_slot *
+bytes_slot(const cf_dict *dict, cf_key key, uint32_t tag)
 {
 	uint64_t	at = tag & (dict->n_slots - 1);
 
-	while (dict->slots[at].row != CF_NO_ROW &&
-		   (dict->slots[at].tag != tag || !has_key(dict, dict->slots[at].row, key)))
+	while (dict->tagged[at].row != CF_NO_ROW &&
+		   (dict->tagged[at].tag != tag ||
+			!has_bytes(dict, dict->tagged[at].row, key)))
 		at = (at + 1) & (dict->n_slots - 1);
-	return &dict->slots[at];
+	return &dict->tagged[at];
 }
 
 /* Load is at most 0.7. */
@@ -320,8 +333,37 @@ alloc_empty(cf_host *host, uint64_t n, size_t size)
 	return array;
 }
 
+static cf_status
+rebuild_slots(cf_dict *dict, uint64_t n_slots)
+{
+	uint32_t   *slots = alloc_empty(dict->host, n_slots, sizeof(uint32_t));
+	uint32_t	row;
+
+	if (slots == NULL)
+		return dict->host->failure;
+	for (row = 0; row < dict->count; row++)
+	{
+		uint64_t	at = integer_slot_hash(dict->numbers[row]) & (n_slots - 1);
+
+		while (slots[at] != CF_NO_ROW)
+			at = (at + 1) & (n_slots - 1);
+		slots[at] = row;
+		if (stop_is_due(dict->host, row))
+		{
+			cf_free(dict->host, slots);
+			return CF_STOPPED;
+		}
+	}
+	cf_free(dict->host, dict->slots);
+	cf_free(dict->host, dict->dense);
+	dict->dense = NULL;
+	dict->slots = slots;
+	dict->n_slots = n_slots;
+	return CF_OK;
+}
+
 static void
-place_slot(dict_slot *slots, uint64_t n_slots, dict_slot slot)
+place_tagged(tagged_slot *slots, uint64_t n_slots, tagged_slot slot)
 {
 	uint64_t	at = slot.tag & (n_slots - 1);
 
@@ -330,59 +372,26 @@ place_slot(dict_slot *slots, uint64_t n_slots, dict_slot slot)
 	slots[at] = slot;
 }
 
-/* Move all slots into a table of n_slots. */
 static cf_status
-move_slots(const cf_dict *dict, dict_slot *slots, uint64_t n_slots)
+rebuild_tagged(cf_dict *dict, uint64_t n_slots)
 {
+	tagged_slot *slots = alloc_empty(dict->host, n_slots, sizeof(tagged_slot));
 	uint64_t	at;
-
-	for (at = 0; at < dict->n_slots; at++)
-	{
-		if (dict->slots[at].row != CF_NO_ROW)
-			place_slot(slots, n_slots, dict->slots[at]);
-		if (stop_is_due(dict->host, at))
-			return CF_STOPPED;
-	}
-	return CF_OK;
-}
-
-/* Put all keys into a table of n_slots. */
-static cf_status
-fill_slots(const cf_dict *dict, dict_slot *slots, uint64_t n_slots)
-{
-	uint32_t	row;
-
-	for (row = 0; row < dict->count; row++)
-	{
-		dict_slot	slot = {tag_of(dict->kind, cf_dict_key(dict, row)), row};
-
-		place_slot(slots, n_slots, slot);
-		if (stop_is_due(dict->host, row))
-			return CF_STOPPED;
-	}
-	return CF_OK;
-}
-
-/* Make a hash table of n_slots the lookup. */
-static cf_status
-rebuild_slots(cf_dict *dict, uint64_t n_slots)
-{
-	dict_slot  *slots = alloc_empty(dict->host, n_slots, sizeof(dict_slot));
-	cf_status	status;
 
 	if (slots == NULL)
 		return dict->host->failure;
-	status = dict->slots != NULL ? move_slots(dict, slots, n_slots) :
-		fill_slots(dict, slots, n_slots);
-	if (status != CF_OK)
+	for (at = 0; at < dict->n_slots; at++)
 	{
-		cf_free(dict->host, slots);
-		return status;
+		if (dict->tagged[at].row != CF_NO_ROW)
+			place_tagged(slots, n_slots, dict->tagged[at]);
+		if (stop_is_due(dict->host, at))
+		{
+			cf_free(dict->host, slots);
+			return CF_STOPPED;
+		}
 	}
-	cf_free(dict->host, dict->slots);
-	cf_free(dict->host, dict->dense);
-	dict->dense = NULL;
-	dict->slots = slots;
+	cf_free(dict->host, dict->tagged);
+	dict->tagged = slots;
 	dict->n_slots = n_slots;
 	return CF_OK;
 }
@@ -469,18 +478,20 @@ widen_dense(cf_dict *dict, int64_t number)
 
 /* ---------- lookup ---------- */
 
-/* Make the form of the lookup that suits one more key, an integer. */
 static cf_status
 prepare_integer(cf_dict *dict, int64_t number)
 {
 	int64_t		low = dict->count > 0 && dict->least < number ? dict->least : number;
 	int64_t		high = dict->count > 0 && dict->greatest > number ? dict->greatest : number;
 	bool		is_narrow = span(low, high) < dense_limit((uint64_t) dict->count + 1);
-	uint64_t	count = (uint64_t) dict->count + 1;
 
-	if (dict->slots != NULL && !slots_are_full(count, dict->n_slots))
+	if (dict->slots == NULL)
+		return is_narrow ? widen_dense(dict, number) :
+			rebuild_slots(dict, slots_for((uint64_t) dict->count + 1));
+	if (!slots_are_full((uint64_t) dict->count + 1, dict->n_slots))
 		return CF_OK;
-	return is_narrow ? widen_dense(dict, number) : rebuild_slots(dict, slots_for(count));
+	return is_narrow ? widen_dense(dict, number) :
+		rebuild_slots(dict, dict->n_slots * 2);
 }
 
 static bool
@@ -489,58 +500,64 @@ in_dense(const cf_dict *dict, int64_t number)
 	return dict->dense != NULL && span(dict->base, number) < dict->n_dense;
 }
 
-/* Room in the lookup for one more key. */
 static cf_status
-prepare_lookup(cf_dict *dict, cf_key key)
+add_integer(cf_dict *dict, int64_t number, uint32_t *row)
 {
-	if (dict->kind == CF_KEY_INTEGER)
-		return in_dense(dict, key.number) ? CF_OK : prepare_integer(dict, key.number);
-	return slots_are_full((uint64_t) dict->count + 1, dict->n_slots) ?
-		rebuild_slots(dict, dict->n_slots * 2) : CF_OK;
-}
+	uint32_t   *slot;
+	cf_status	status;
 
-static cf_status
-store_key(cf_dict *dict, cf_key key)
-{
-	if (dict->kind == CF_KEY_BYTES)
-		return store_bytes(dict, key);
-	if (dict->count == 0 || key.number < dict->least)
-		dict->least = key.number;
-	if (dict->count == 0 || key.number > dict->greatest)
-		dict->greatest = key.number;
-	dict->numbers[dict->count] = key.number;
+	*row = cf_dict_find(dict, (cf_key) {number, NULL, 0});
+	if (*row != CF_NO_ROW)
+		return CF_OK;
+	status = make_room(dict);
+	if (status == CF_OK && !in_dense(dict, number))
+		status = prepare_integer(dict, number);
+	if (status != CF_OK)
+		return status;
+
+	slot = dict->dense != NULL ? &dict->dense[span(dict->base, number)] :
+		integer_slot(dict, number);
+	if (dict->count == 0 || number < dict->least)
+		dict->least = number;
+	if (dict->count == 0 || number > dict->greatest)
+		dict->greatest = number;
+	dict->numbers[dict->count] = number;
+	*row = *slot = dict->count++;
 	return CF_OK;
 }
 
-/* A key that is not there gets the next number. */
 static cf_status
-add_new(cf_dict *dict, cf_key key, uint32_t *row)
+add_bytes(cf_dict *dict, cf_key key, uint32_t *row)
 {
-	cf_status	status = make_room(dict);
+	uint32_t	tag = bytes_tag(key);
+	tagged_slot *slot = bytes_slot(dict, key, tag);
+	cf_status	status;
 
+	*row = slot->row;
+	if (*row != CF_NO_ROW)
+		return CF_OK;
+	status = make_room(dict);
+	if (status == CF_OK && slots_are_full((uint64_t) dict->count + 1, dict->n_slots))
+	{
+		status = rebuild_tagged(dict, dict->n_slots * 2);
+		if (status == CF_OK)
+			slot = bytes_slot(dict, key, tag);
+	}
 	if (status == CF_OK)
-		status = prepare_lookup(dict, key);
-	if (status == CF_OK)
-		status = store_key(dict, key);
+		status = store_bytes(dict, key);
 	if (status != CF_OK)
 		return status;
-	if (dict->dense != NULL)
-		dict->dense[span(dict->base, key.number)] = dict->count;
-	else
-	{
-		uint32_t	tag = tag_of(dict->kind, key);
-
-		*find_slot(dict, key, tag) = (dict_slot) {tag, dict->count};
-	}
-	*row = dict->count++;
+	slot->tag = tag;
+	*row = slot->row = dict->count++;
 	return CF_OK;
 }
 
 cf_status
 cf_dict_add(cf_dict *dict, cf_key key, uint32_t *row)
 {
-	*row = cf_dict_find(dict, key);
-	return *row != CF_NO_ROW ? CF_OK : add_new(dict, key, row);
+	if (dict->kind == CF_KEY_INTEGER)
+		return add_integer(dict, key.number, row);
+	return add_bytes(dict, key, row);
 }
 
 /* ---------- many keys at once ---------- */
@@ -555,33 +572,60 @@ find_in_dense(const cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
 			dict->dense[span(dict->base, keys[j].number)] : CF_NO_ROW;
 }
 
-/* Ask for the slots, then for the keys or where they are, then for bytes, then look. */
-static inline void
-find_in_slots(const cf_dict *dict, cf_key_kind kind, const cf_key *keys, size_t n, uint32_t *rows)
+/* Ask for the slots, then for the keys that they point to, then look. */
+static void
+find_in_slots(const cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
 {
 	const uint64_t mask = dict->n_slots - 1;
+	uint64_t	at[KEYS_AHEAD];
+	size_t		j;
+
+	for (j = 0; j < n; j++)
+	{
+		at[j] = integer_slot_hash(keys[j].number) & mask;
+		__builtin_prefetch(&dict->slots[at[j]]);
+	}
+	for (j = 0; j < n; j++)
+	{
+		rows[j] = dict->slots[at[j]];
+		if (rows[j] != CF_NO_ROW)
+			__builtin_prefetch(&dict->numbers[rows[j]]);
+	}
+	for (j = 0; j < n; j++)
+	{
+		while (rows[j] != CF_NO_ROW && dict->numbers[rows[j]] != keys[j].number)
+		{
+			at[j] = (at[j] + 1) & mask;
+			rows[j] = dict->slots[at[j]];
+		}
+	}
+}
+
+/* Ask for the slots, then for the offsets, then for the bytes, then look. */
+static void
+find_strings(const cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
+{
 	uint32_t	tags[KEYS_AHEAD];
 	size_t		j;
 
 	for (j = 0; j < n; j++)
 	{
-		tags[j] = tag_of(kind, keys[j]);
-		__builtin_prefetch(&dict->slots[tags[j] & mask]);
+		tags[j] = bytes_tag(keys[j]);
+		__builtin_prefetch(&dict->tagged[tags[j] & (dict->n_slots - 1)]);
 	}
 	for (j = 0; j < n; j++)
 	{
-		rows[j] = dict->slots[tags[j] & mask].row;
+		rows[j] = dict->tagged[tags[j] & (dict->n_slots - 1)].row;
 		if (rows[j] != CF_NO_ROW)
-			__builtin_prefetch(kind == CF_KEY_INTEGER ? (void *) &dict->numbers[rows[j]] :
-							   (void *) &dict->offsets[rows[j]]);
+			__builtin_prefetch(&dict->offsets[rows[j]]);
 	}
-	for (j = 0; j < n && kind == CF_KEY_BYTES; j++)
+	for (j = 0; j < n; j++)
 	{
 		if (rows[j] != CF_NO_ROW)
 			__builtin_prefetch(dict->arena + dict->offsets[rows[j]]);
 	}
 	for (j = 0; j < n; j++)
-		rows[j] = find_slot(dict, keys[j], tags[j])->row;
+		rows[j] = bytes_slot(dict, keys[j], tags[j])->row;
 }
 
 static cf_status
@@ -591,9 +635,9 @@ add_group(cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
 	size_t		j;
 
 	if (dict->kind == CF_KEY_BYTES)
-		find_in_slots(dict, CF_KEY_BYTES, keys, n, rows);
+		find_strings(dict, keys, n, rows);
 	else if (dict->slots != NULL)
-		find_in_slots(dict, CF_KEY_INTEGER, keys, n, rows);
+		find_in_slots(dict, keys, n, rows);
 	else
 		find_in_dense(dict, keys, n, rows);
 	for (j = 0; j < n && status == CF_OK; j++)
@@ -622,11 +666,12 @@ cf_dict_add_many(cf_dict *dict, const cf_key *keys, size_t n, uint32_t *rows)
 uint32_t
 cf_dict_find(const cf_dict *dict, cf_key key)
 {
+	if (dict->kind == CF_KEY_BYTES)
+		return bytes_slot(dict, key, bytes_tag(key))->row;
 	if (dict->dense != NULL)
 		return in_dense(dict, key.number) ?
 			dict->dense[span(dict->base, key.number)] : CF_NO_ROW;
-	return dict->slots == NULL ? CF_NO_ROW :
-		find_slot(dict, key, tag_of(dict->kind, key))->row;
+	return dict->slots == NULL ? CF_NO_ROW : *integer_slot(dict, key.number);
 }
 
 cf_status
@@ -641,7 +686,7 @@ cf_dict_create(cf_host *host, cf_key_kind kind, cf_dict **dict)
 	new->kind = kind;
 
 	/* An integer's lookup is made by the first key, which says where. */
-	if (kind == CF_KEY_BYTES && rebuild_slots(new, FIRST_SLOTS) != CF_OK)
+	if (kind == CF_KEY_BYTES && rebuild_tagged(new, FIRST_SLOTS) != CF_OK)
 	{
 		cf_dict_destroy(new);
 		return host->failure;
@@ -663,6 +708,7 @@ cf_dict_destroy(cf_dict *dict)
 	cf_free(host, dict->arena);
 	cf_free(host, dict->dense);
 	cf_free(host, dict->slots);
+	cf_free(host, dict->tagged);
 	cf_free(host, dict);
 }
 
@@ -811,17 +857,43 @@ drop_lookup(cf_dict *dict)
 {
 	cf_free(dict->host, dict->dense);
 	cf_free(dict->host, dict->slots);
+	cf_free(dict->host, dict->tagged);
 	dict->dense = NULL;
 	dict->slots = NULL;
+	dict->tagged = NULL;
 	dict->n_dense = 0;
 	dict->n_slots = 0;
+}
+
+static cf_status
+retag(cf_dict *dict)
+{
+	uint64_t	n_slots = slots_for(dict->count);
+	tagged_slot *slots = alloc_empty(dict->host, n_slots, sizeof(tagged_slot));
+	uint32_t	row;
+
+	if (slots == NULL)
+		return dict->host->failure;
+	dict->tagged = slots;
+	dict->n_slots = n_slots;
+	for (row = 0; row < dict->count; row++)
+	{
+		tagged_slot slot;
+
+		slot.tag = bytes_tag(cf_dict_key(dict, row));
+		slot.row = row;
+		place_tagged(slots, n_slots, slot);
+		if (stop_is_due(dict->host, row))
+			return CF_STOPPED;
+	}
+	return CF_OK;
 }
 
 static cf_status
 rebuild_lookup(cf_dict *dict)
 {
 	if (dict->kind == CF_KEY_BYTES)
-		return rebuild_slots(dict, slots_for(dict->count));
+		return retag(dict);
 	if (dict->count == 0)
 		return CF_OK;
 	if (span(dict->least, dict->greatest) < dense_limit(dict->count))
