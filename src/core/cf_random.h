@@ -22,7 +22,7 @@ typedef enum cf_stream
 	CF_STREAM_NET_START,		/* a net's starting weights; row: layer and unit */
 	CF_STREAM_DROPOUT,			/* what is dropped; row: step and layer */
 	CF_STREAM_TRIALS,			/* which settings of a grid are tried */
-	CF_STREAM_STRATA,			/* orders of a grid; row: number of the order */
+	CF_STREAM_STRATA,			/* the order of a grid's bands; row: epoch */
 	CF_STREAM_BAYES = 64		/* this and what follows: cf_bayes.c's own */
 } cf_stream;
 

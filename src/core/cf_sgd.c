@@ -38,7 +38,7 @@ typedef struct sgd_grid
 /* A band of users' ranges, and how they go through the parts in an epoch. */
 typedef struct sgd_band
 {
-	uint32_t	band;
+	uint32_t	number;
 	uint32_t	start;			/* the place of the range that starts with part 0 */
 	bool		backwards;
 } sgd_band;
@@ -366,12 +366,12 @@ strata(const sgd_state *sgd)
 }
 
 /*
- * The tile of a stratum, counted from the start, in a part; and in which range.
- * A range goes through the parts in their order, round about, so that it stays
- * with a thread for as long as there are parts of that thread's.
+ * The range whose turn in a part is a stratum, counted from the start.  A range
+ * goes through the parts in their order, round about, so that it stays with a
+ * thread for as long as there are parts of that thread's.
  */
 static size_t
-tile_of(const sgd_state *sgd, uint64_t stratum, uint32_t part, size_t *range)
+range_of(const sgd_state *sgd, uint64_t stratum, uint32_t part)
 {
 	uint32_t	n_parts = sgd->grid.n_parts;
 	uint64_t	in_epoch = stratum % strata(sgd);
@@ -379,8 +379,7 @@ tile_of(const sgd_state *sgd, uint64_t stratum, uint32_t part, size_t *range)
 	uint32_t	turn = (uint32_t) (in_epoch % n_parts);
 	uint32_t	place = (part + band->start + (band->backwards ? turn : n_parts - turn)) % n_parts;
 
-	*range = (size_t) band->band * n_parts + place;
-	return *range * n_parts + part;
+	return (size_t) band->number * n_parts + place;
 }
 
 /* The step at a stratum's rate. */
@@ -397,9 +396,10 @@ step_at(const sgd_state *sgd, uint64_t stratum)
 
 /* One pass over a tile; the sum of its squared errors. */
 static double
-run_tile(const sgd_state *sgd, size_t tile, const cf_sgd_step *step)
+run_tile(const sgd_state *sgd, size_t range, uint32_t part, const cf_sgd_step *step)
 {
 	const cf_model *model = sgd->model;
+	const size_t tile = range * sgd->grid.n_parts + part;
 	const cf_rating *rows = sgd->rows + sgd->tiles[tile];
 	const size_t n = sgd->tiles[tile + 1] - sgd->tiles[tile];
 	cf_sgd_batch batches[2];
@@ -435,9 +435,8 @@ static bool
 is_ready(const sgd_state *sgd, uint32_t part, size_t turn)
 {
 	uint64_t	stratum = sgd->done + turn;
-	size_t		range;
+	size_t		range = range_of(sgd, stratum, part);
 
-	tile_of(sgd, stratum, part, &range);
 	return atomic_load_explicit(&sgd->parts_done[range], memory_order_acquire) ==
 		stratum % sgd->grid.n_parts;
 }
@@ -487,15 +486,13 @@ static void
 run_next(void *context, size_t index, uint32_t thread)
 {
 	sgd_state  *sgd = context;
-	uint32_t	n_parts = sgd->grid.n_parts;
 	uint32_t	part = next_part(sgd, thread);
 	size_t		turn = atomic_load_explicit(&sgd->turns[part], memory_order_relaxed) / 2;
 	cf_sgd_step step = step_at(sgd, sgd->done + turn);
-	size_t		range;
-	size_t		tile = tile_of(sgd, sgd->done + turn, part, &range);
+	size_t		range = range_of(sgd, sgd->done + turn, part);
 
 	(void) index;
-	sgd->losses[turn * n_parts + part] = run_tile(sgd, tile, &step);
+	sgd->losses[turn * sgd->grid.n_parts + part] = run_tile(sgd, range, part, &step);
 	atomic_fetch_add_explicit(&sgd->parts_done[range], 1, memory_order_release);
 	atomic_store_explicit(&sgd->turns[part], 2 * (turn + 1), memory_order_release);
 }
@@ -518,7 +515,7 @@ begin_epoch(sgd_state *sgd, uint64_t epoch)
 		other = (uint32_t) ((uint64_t) words[0] * (j + 1) >> 32);
 		sgd->bands[j] = sgd->bands[other];
 		sgd->bands[other] = (sgd_band) {
-			.band = j,
+			.number = j,
 			.start = (uint32_t) ((uint64_t) words[1] * n_parts >> 32),
 			.backwards = words[2] >> 31
 		};
@@ -559,8 +556,7 @@ stratum_size(const sgd_state *sgd, uint64_t stratum)
 
 	for (part = 0; part < sgd->grid.n_parts; part++)
 	{
-		size_t		range;
-		size_t		tile = tile_of(sgd, stratum, part, &range);
+		size_t		tile = range_of(sgd, stratum, part) * sgd->grid.n_parts + part;
 
 		size += sgd->tiles[tile + 1] - sgd->tiles[tile];
 	}
